@@ -1,0 +1,3 @@
+"""Exact usage accounting for JupyterHub."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,438 @@
+"""What every room speaks: events, sessions, their identity and their wire format.
+
+Standard library only, no clock, no I/O. The Hub's recorder builds events from here and the
+service reads them with the same code, so that both derive the same ids without talking.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Final
+
+from .errors import MalformedEvent
+
+NAMESPACE: Final = uuid.UUID("8f1d8a1e-5a0e-5f0b-9a55-0d6c1f6f9c11")
+"""Root of every derived id. Part of the identity rule: it never changes."""
+
+KINDS: Final = (
+    "requested",
+    "ready",
+    "failed",
+    "stopped",
+    "stop_failed",
+    "renamed",
+    "corrected",
+    "rejected",
+)
+"""Every kind of event. ``rejected`` alone belongs to no session."""
+
+FAILURE_REASONS: Final = ("timeout", "exception", "exited", "cancelled", "hub_restarted")
+"""Why a start failed: too slow, it raised, the process exited, someone stopped it, the Hub died."""
+
+STOP_REASONS: Final = (
+    "stopped_by_user",
+    "stopped_by_admin",
+    "stopped_by_service",
+    "hub_shutdown",
+    "died",
+)
+"""Why a running server ended; ``died`` means that nobody asked."""
+
+REJECTION_REASONS: Final = (
+    "throttled",
+    "server_limit",
+    "auth_expired",
+    "pre_spawn_failed",
+    "refused",
+)
+"""Why a request never became a session."""
+
+SOURCES: Final = ("hub", "hub_poll", "hub_start", "hub_api", "container", "pods", "simulation")
+"""Who saw it: the Hub at the moment itself, its poll of a server, its check of servers at start,
+a poll of its REST API, Kubernetes' own record of a container, the watched pods, or a simulation."""
+
+STATES: Final = ("starting", "running", "ended", "failed")
+
+MAX_NAME_CHARACTERS: Final = 255
+MAX_FACTS_BYTES: Final = 16 * 1024
+MAX_EVENT_BYTES: Final = 32 * 1024
+MAX_BATCH_EVENTS: Final = 1000
+
+_TEXT_FACTS: Final = frozenset(
+    {
+        "display_name",
+        "spawner_class",
+        "profile",
+        "image",
+        "node",
+        "namespace",
+        "pod_name",
+        "started_by",
+        "username",
+    }
+)
+_NUMBER_FACTS: Final = frozenset(
+    {
+        "cpu_guarantee_cores",
+        "cpu_limit_cores",
+        "memory_guarantee_bytes",
+        "memory_limit_bytes",
+        "gpus",
+    }
+)
+_REASON = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def session_id(hub: str, username: str, server_name: str, started_at: datetime) -> uuid.UUID:
+    """The id of a session, derived from what JupyterHub itself stores for the server.
+
+    ``started_at`` is aware; its microseconds count. Two views that agree on the four values
+    agree on the id (a version 5 UUID, RFC 9562) without talking to one another.
+    """
+    return uuid.uuid5(NAMESPACE, "\x1f".join((hub, username, server_name, isoformat(started_at))))
+
+
+def isoformat(moment: datetime) -> str:
+    """UTC in RFC 3339 with exactly six decimals, for example ``2026-11-22T08:00:00.000000Z``."""
+    if moment.tzinfo is None:
+        raise ValueError(f"found naive datetime {moment!r}; expected an aware one")
+    utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    return utc.isoformat(timespec="microseconds") + "Z"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a session, or a request that never became one.
+
+    ``occurred_at`` is the best estimate and lies in ``[not_before, not_after]``; the three are
+    equal when the moment is exact. ``id`` is derived from all the rest, so that the same event
+    sent twice is one event, and two events that differ anywhere are two.
+    """
+
+    kind: str
+    hub: str
+    username: str
+    server_name: str
+    occurred_at: datetime
+    source: str
+    session_id: uuid.UUID | None = None
+    started_at: datetime | None = None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    reason: str | None = None
+    actor: str | None = None
+    exit_status: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    id: uuid.UUID | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "not_before", self.not_before or self.occurred_at)
+        object.__setattr__(self, "not_after", self.not_after or self.occurred_at)
+        if self.id is None:
+            object.__setattr__(self, "id", uuid.uuid5(NAMESPACE, canonical(self._content())))
+
+    @property
+    def exact(self) -> bool:
+        """Whether the moment itself was seen, and not only an interval around it."""
+        return self.not_before == self.not_after
+
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = {
+            "kind": self.kind,
+            "hub": self.hub,
+            "username": self.username,
+            "server_name": self.server_name,
+            "occurred_at": isoformat(self.occurred_at),
+            "source": self.source,
+            "facts": dict(self.facts),
+        }
+        if self.session_id is not None:
+            content["session_id"] = str(self.session_id)
+        for name in ("started_at", "not_before", "not_after"):
+            moment = getattr(self, name)
+            if moment is not None and (name == "started_at" or moment != self.occurred_at):
+                content[name] = isoformat(moment)
+        for name in ("reason", "actor", "exit_status"):
+            if getattr(self, name) is not None:
+                content[name] = getattr(self, name)
+        return content
+
+    def to_wire(self) -> dict[str, Any]:
+        """The event as JSON-ready values; what is unknown is absent. See ``docs/events.md``."""
+        return {"id": str(self.id), **self._content()}
+
+    def to_json(self) -> str:
+        return canonical(self.to_wire())
+
+
+def canonical(value: Mapping[str, Any]) -> str:
+    """JSON with sorted keys and no spaces: one text for one value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def event_from_wire(raw: Any) -> Event:
+    """An event from decoded JSON.
+
+    Raises MalformedEvent, which names the first field that breaks the format and says what was
+    found and what was expected. Unknown facts are kept; unknown top-level fields are refused.
+    """
+    if not isinstance(raw, dict):
+        raise MalformedEvent("event", f"found {_kind_of(raw)}; expected an object")
+    unknown = raw.keys() - _WIRE_FIELDS
+    if unknown:
+        name = min(unknown)
+        raise MalformedEvent(name[:64], "found an unknown field; expected only documented ones")
+    kind = _choice(raw, "kind", KINDS)
+    occurred_at = _moment(raw, "occurred_at")
+    if occurred_at is None:
+        raise MalformedEvent("occurred_at", "found none; expected an RFC 3339 date and time")
+    not_before = _moment(raw, "not_before") or occurred_at
+    not_after = _moment(raw, "not_after") or occurred_at
+    if not not_before <= occurred_at <= not_after:
+        raise MalformedEvent(
+            "not_before",
+            "found bounds without occurred_at; expected before <= at <= after",
+        )
+    event_session = _uuid(raw, "session_id")
+    started_at = _moment(raw, "started_at")
+    hub = _text(raw, "hub", required=True)
+    username = _text(raw, "username", required=True)
+    server_name = _text(raw, "server_name", required=True, empty=True)
+    if kind == "rejected":
+        if event_session is not None:
+            raise MalformedEvent("session_id", "found one on a rejected request; expected none")
+    elif event_session is None or started_at is None:
+        missing = "session_id" if event_session is None else "started_at"
+        raise MalformedEvent(missing, f"found none; expected one on an event of kind {kind}")
+    elif event_session != session_id(hub, username, server_name, started_at):
+        raise MalformedEvent(
+            "session_id",
+            "found one that is not derived from hub, username, server_name and started_at; "
+            "expected the derived one",
+        )
+    event_id = _uuid(raw, "id")
+    if event_id is None:
+        raise MalformedEvent("id", "found none; expected a UUID")
+    return Event(
+        id=event_id,
+        kind=kind,
+        hub=hub,
+        username=username,
+        server_name=server_name,
+        session_id=event_session,
+        started_at=started_at,
+        occurred_at=occurred_at,
+        not_before=not_before,
+        not_after=not_after,
+        source=_choice(raw, "source", SOURCES),
+        reason=_reason(raw),
+        actor=_text(raw, "actor") or None,
+        exit_status=_exit_status(raw),
+        facts=_facts(raw),
+    )
+
+
+_WIRE_FIELDS: Final = frozenset(
+    {
+        "id",
+        "kind",
+        "hub",
+        "session_id",
+        "username",
+        "server_name",
+        "started_at",
+        "occurred_at",
+        "not_before",
+        "not_after",
+        "source",
+        "reason",
+        "actor",
+        "exit_status",
+        "facts",
+    }
+)
+
+
+def _kind_of(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def _text(raw: dict[str, Any], name: str, *, required: bool = False, empty: bool = False) -> str:
+    value = raw.get(name)
+    if value is None and not required:
+        return ""
+    if not isinstance(value, str):
+        raise MalformedEvent(name, f"found {_kind_of(value)}; expected text")
+    if required and not empty and not value:
+        raise MalformedEvent(name, "found empty text; expected at least one character")
+    if len(value) > MAX_NAME_CHARACTERS:
+        raise MalformedEvent(
+            name, f"found {len(value)} characters; expected at most {MAX_NAME_CHARACTERS}"
+        )
+    if _UNSTORABLE.search(value):
+        raise MalformedEvent(name, "found a NUL or a lone surrogate; expected storable text")
+    return value
+
+
+def _choice(raw: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
+    value = raw.get(name)
+    if value not in choices:
+        shown = repr(value)[:60]
+        raise MalformedEvent(name, f"found {shown}; expected one of {', '.join(choices)}")
+    return str(value)
+
+
+def _uuid(raw: dict[str, Any], name: str) -> uuid.UUID | None:
+    value = raw.get(name)
+    if value is None:
+        return None
+    try:
+        return uuid.UUID(value)
+    except (ValueError, AttributeError, TypeError):
+        raise MalformedEvent(name, f"found {str(value)[:60]!r}; expected a UUID") from None
+
+
+def _moment(raw: dict[str, Any], name: str) -> datetime | None:
+    value = raw.get(name)
+    if value is None:
+        return None
+    try:
+        # Python 3.10 reads no "Z"
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except (ValueError, AttributeError, TypeError):
+        raise MalformedEvent(
+            name, f"found {str(value)[:60]!r}; expected an RFC 3339 date and time"
+        ) from None
+    if moment.tzinfo is None:
+        raise MalformedEvent(name, f"found {value!r} without a time zone; expected one, such as Z")
+    try:
+        utc = moment.astimezone(timezone.utc)
+    except OverflowError:
+        utc = None
+    if utc is None or not 2000 <= utc.year < 2200:
+        raise MalformedEvent(name, f"found {value!r}; expected a year from 2000 to 2199")
+    return utc
+
+
+def _reason(raw: dict[str, Any]) -> str | None:
+    value = raw.get("reason")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _REASON.fullmatch(value):
+        raise MalformedEvent(
+            "reason", f"found {str(value)[:60]!r}; expected lower-case letters, digits and _"
+        )
+    return value
+
+
+def _exit_status(raw: dict[str, Any]) -> int | None:
+    value = raw.get("exit_status")
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**31:
+        raise MalformedEvent("exit_status", f"found {str(value)[:60]}; expected a 32-bit integer")
+    return value
+
+
+def _facts(raw: dict[str, Any]) -> dict[str, Any]:
+    facts = raw.get("facts")
+    if facts is None:
+        return {}
+    if not isinstance(facts, dict):
+        raise MalformedEvent("facts", f"found {_kind_of(facts)}; expected an object")
+    for name, value in facts.items():
+        where = f"facts.{name[:64]}"
+        if name in _TEXT_FACTS:
+            if not isinstance(value, str):
+                raise MalformedEvent(where, f"found {_kind_of(value)}; expected text")
+        elif name in _NUMBER_FACTS:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise MalformedEvent(where, f"found {_kind_of(value)}; expected a number")
+            if not 0 <= value < 2**63:
+                raise MalformedEvent(where, f"found {value}; expected a number from 0 to 2^63")
+        elif name == "groups":
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise MalformedEvent(where, "found something else; expected a list of texts")
+        elif name == "user_options" and not isinstance(value, dict):
+            raise MalformedEvent(where, f"found {_kind_of(value)}; expected an object")
+    text = canonical(facts)
+    if _UNSTORABLE.search(text) or _ESCAPED_NUL.search(text):
+        raise MalformedEvent("facts", "found a NUL or a lone surrogate; expected storable text")
+    if len(text.encode()) > MAX_FACTS_BYTES:
+        raise MalformedEvent("facts", f"found over {MAX_FACTS_BYTES} bytes; expected fewer")
+    return facts
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of one user server, as the ``sessions`` table keeps it.
+
+    Times are aware and in UTC. ``ended_at`` is None while the server starts or runs; otherwise it
+    lies in ``[ended_after, ended_before]``, and the three are equal when the end was seen.
+    What is unknown is None.
+    """
+
+    id: uuid.UUID
+    hub: str
+    username: str
+    server_name: str
+    started_at: datetime
+    state: str
+    ready_at: datetime | None = None
+    ended_at: datetime | None = None
+    ended_after: datetime | None = None
+    ended_before: datetime | None = None
+    end_reason: str | None = None
+    end_source: str | None = None
+    ended_by: str | None = None
+    exit_status: int | None = None
+    started_by: str | None = None
+    display_name: str | None = None
+    groups: tuple[str, ...] = ()
+    spawner_class: str | None = None
+    profile: str | None = None
+    user_options: Mapping[str, Any] = field(default_factory=dict)
+    image: str | None = None
+    image_name: str | None = None
+    image_tag: str | None = None
+    image_digest: str | None = None
+    node: str | None = None
+    namespace: str | None = None
+    pod_name: str | None = None
+    cpu_guarantee_cores: float | None = None
+    cpu_limit_cores: float | None = None
+    memory_guarantee_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    gpus: float | None = None
+    simulated: bool = False
+    inferred: bool = False
+
+    def seconds(self, now: datetime) -> float:
+        """Seconds of ``[started_at, ended_at)``, or until ``now`` while it runs.
+
+        A server that never became ready has none.
+        """
+        if self.state in ("starting", "failed"):
+            return 0.0
+        return max(0.0, ((self.ended_at or now) - self.started_at).total_seconds())
+
+    def seconds_between(self, since: datetime, until: datetime, now: datetime) -> float:
+        """The part of :meth:`seconds` that falls in ``[since, until)``."""
+        if self.state in ("starting", "failed"):
+            return 0.0
+        begin = max(since, self.started_at)
+        end = min(until, self.ended_at or now)
+        return max(0.0, (end - begin).total_seconds())
+
+    def waiting_seconds(self) -> float | None:
+        """Seconds from the request until the server was ready; None if that was not seen."""
+        if self.ready_at is None:
+            return None
+        return (self.ready_at - self.started_at).total_seconds()
