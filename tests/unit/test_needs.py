@@ -1,0 +1,44 @@
+"""A missing program takes its tests out, and says so; where all must run it is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TESTS = """
+import pytest
+
+@pytest.mark.needs("no-such-program")
+def test_with_it(): ...
+
+@pytest.mark.needs("sh")
+def test_with_a_shell(): ...
+
+def test_without(): ...
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
+    pytester.makepyfile(TESTS)
+    return pytester
+
+
+def test_what_lacks_its_program_is_deselected_and_named(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUPYTERHUB_METRICS_TEST_ALL", raising=False)
+    result = suite.runpytest_subprocess("-p", "needs")
+    result.assert_outcomes(passed=2, deselected=1)
+    result.stdout.fnmatch_lines(["*deselected: no-such-program is not installed*", "*test_with_it"])
+
+
+def test_where_all_must_run_a_missing_program_is_an_error(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTERHUB_METRICS_TEST_ALL", "1")
+    result = suite.runpytest_subprocess("-p", "needs")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*not installed: no-such-program*install what is missing*"])
