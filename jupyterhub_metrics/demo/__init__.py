@@ -1,0 +1,1 @@
+"""A whole Hub with a simulated past, in one command: ``jupyterhub-metrics demo``."""
