@@ -38,10 +38,12 @@ STOP_REASONS: Final = (
     "stopped_by_user",
     "stopped_by_admin",
     "stopped_by_service",
+    "stopped_by_hub",
     "hub_shutdown",
     "died",
 )
-"""Why a running server ended; ``died`` means that nobody asked."""
+"""Why a running server ended: who asked, or ``died``, which means that nobody did.
+``stopped_by_hub`` is the Hub's own decision, such as a blocked user found at its start."""
 
 REJECTION_REASONS: Final = (
     "throttled",

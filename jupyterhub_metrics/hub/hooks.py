@@ -1,0 +1,170 @@
+"""The few places of JupyterHub that are wrapped, because no configuration reaches them.
+
+Installed once a process by ``setup(c)``. Each wrapper calls the original and adds only what the
+recorder must know: the spawner class as it is finally configured, who asks for a stop, requests
+that are refused before any spawner is asked, and the Hub's own start and shutdown.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jupyterhub import orm
+from jupyterhub.app import JupyterHub
+from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.utils import url_path_join
+
+from .actor import HUB_SHUTDOWN, HUB_START, acting, actor_of
+from .recorder import MetricsRecorder
+from .rejection import Request, requesting
+from .spawner import RECORDER_SETTING, RecordingSpawner, recording
+
+SERVICE_NAME = "jupyterhub-metrics"
+ACCESS_SCOPE = f"access:services!service={SERVICE_NAME}"
+
+_MARK = "_jupyterhub_metrics_original"
+
+
+def install() -> None:
+    """Wrap what has to be wrapped; a second call changes nothing."""
+    _wrap_spawner_class()
+    _wrap(JupyterHub, "init_spawners", _init_spawners)
+    _wrap(JupyterHub, "cleanup", _cleanup)
+    _wrap(BaseHandler, "stop_single_user", _stop_single_user)
+    _wrap(BaseHandler, "spawn_single_user", _spawn_single_user)
+
+
+def _wrap(owner: type, name: str, wrapper: Callable[..., Awaitable[Any]]) -> None:
+    original = getattr(owner, name)
+    if hasattr(original, _MARK):
+        return
+
+    @functools.wraps(original)
+    async def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return await wrapper(original, *args, **kwargs)
+
+    setattr(wrapped, _MARK, original)
+    setattr(owner, name, wrapped)
+
+
+def _wrap_spawner_class() -> None:
+    """Make the recording subclass of whatever class the trait is given, also later than us."""
+    trait = JupyterHub.class_traits()["spawner_class"]
+    original = trait.validate
+    if hasattr(original, _MARK):
+        return
+
+    def validate(obj: Any, value: Any) -> Any:
+        return recording(original(obj, value))
+
+    setattr(validate, _MARK, original)
+    trait.validate = validate
+
+
+async def _init_spawners(original: Callable[..., Awaitable[Any]], app: Any) -> Any:
+    recorder = start_recorder(app)
+    with acting(HUB_START):
+        result = await original(app)
+    if recorder is not None:
+        rows = app.db.query(orm.Spawner.id, orm.Spawner.started).all()
+        recorder.settle_unknown(dict(tuple(row) for row in rows))
+    return result
+
+
+async def _cleanup(original: Callable[..., Awaitable[Any]], app: Any) -> Any:
+    try:
+        with acting(HUB_SHUTDOWN):
+            return await original(app)
+    finally:
+        recorder = app.tornado_settings.get(RECORDER_SETTING)
+        if recorder is not None:
+            await recorder.close()
+
+
+async def _stop_single_user(
+    original: Callable[..., Awaitable[Any]], handler: Any, *args: Any, **kwargs: Any
+) -> Any:
+    with acting(actor_of(handler.current_user)):
+        return await original(handler, *args, **kwargs)
+
+
+async def _spawn_single_user(
+    original: Callable[..., Awaitable[Any]],
+    handler: Any,
+    user: Any,
+    server_name: str = "",
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    request = Request(user.name, server_name, actor_of(handler.current_user))
+    try:
+        with requesting(request):
+            return await original(handler, user, server_name, *args, **kwargs)
+    except Exception as error:
+        if recorder := handler.settings.get(RECORDER_SETTING):
+            recorder.rejected(request, error)
+        raise
+
+
+def start_recorder(app: Any) -> MetricsRecorder | None:
+    """Open the recorder of this Hub and begin to deliver; None if it was not set up for it.
+
+    A fault here is logged and leaves a Hub that works and does not record.
+    """
+    if "MetricsRecorder" not in app.config:
+        return None
+    warn_of_replaced_lists(app)
+    try:
+        recorder = MetricsRecorder(parent=app, dialect=_dialect(app))
+        recorder.open()
+        app.tornado_settings[RECORDER_SETTING] = recorder
+        token_file = Path(recorder.data_dir).resolve() / "secrets" / "events_token"
+        recorder.start_delivery(_events_url(app, recorder), token_file)
+    except Exception:
+        app.log.exception(
+            "jupyterhub-metrics could not start its recorder; this Hub runs and is not recorded"
+        )
+        return None
+    app.log.info(
+        "jupyterhub-metrics records Hub %r, outbox %s", recorder.hub_name, recorder.outbox.path
+    )
+    return recorder
+
+
+def warn_of_replaced_lists(app: Any) -> None:
+    """Say in one line which of the entries that ``setup(c)`` made a later file threw away."""
+    missing = []
+    if not any(service.get("name") == SERVICE_NAME for service in app.services):
+        missing.append("services")
+    user_roles = [role for role in app.load_roles if role.get("name") == "user"]
+    if not any(ACCESS_SCOPE in role.get("scopes", ()) for role in user_roles):
+        missing.append("load_roles")
+    if not any("jupyterhub-metrics" in str(path) for path in app.template_paths):
+        missing.append("template_paths")
+    if not issubclass(app.spawner_class, RecordingSpawner):
+        missing.append("spawner_class")
+    if missing:
+        app.log.warning(
+            "jupyterhub-metrics: found JupyterHub.%s without the entry that setup(c) made; "
+            "expected it there; a later configuration replaced it: call setup(c) last, or "
+            "append to the list instead of assigning it",
+            ", JupyterHub.".join(missing),
+        )
+
+
+def _events_url(app: Any, recorder: MetricsRecorder) -> str:
+    """The recorder posts straight to the service, not through the proxy."""
+    url = str(recorder.service_url)
+    if urlsplit(url).path in ("", "/"):
+        url = url_path_join(url, app.base_url, "services", SERVICE_NAME)
+    return str(url_path_join(url, "api/v1/events"))
+
+
+def _dialect(app: Any) -> str:
+    """SQLAlchemy's name of the Hub's database, and ``mariadb`` where that poses as MySQL."""
+    dialect = app.db.get_bind().dialect
+    return "mariadb" if getattr(dialect, "is_mariadb", False) else str(dialect.name)

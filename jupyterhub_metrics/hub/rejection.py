@@ -1,0 +1,59 @@
+"""Requests for a server that never became a session.
+
+No spawner method sees them, so ``hub.hooks`` looks from around the Hub's spawn handler.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from tornado.web import HTTPError
+
+
+@dataclass
+class Request:
+    """One request for a server; ``recorded`` once an event tells what became of it.
+
+    Tasks that the handler starts share the object, so the spawner's hook can mark it.
+    """
+
+    username: str
+    server_name: str
+    actor: str | None = None
+    recorded: bool = False
+
+
+_request: ContextVar[Request | None] = ContextVar("jupyterhub_metrics_request", default=None)
+
+
+@contextlib.contextmanager
+def requesting(request: Request) -> Iterator[None]:
+    token = _request.set(request)
+    try:
+        yield
+    finally:
+        _request.reset(token)
+
+
+def current_request() -> Request | None:
+    return _request.get()
+
+
+def reason_of_rejection(error: BaseException) -> str | None:
+    """Why JupyterHub refused, by its answer; None for what was no refusal of a new server.
+
+    A 429 with ``Retry-After`` is JupyterHub's spawn throttle, one without its limit of active
+    servers; 403 is a login that could not be refreshed (JupyterHub's
+    ``BaseHandler.spawn_single_user``). A start that is already pending raises no HTTP error.
+    """
+    if not isinstance(error, HTTPError):
+        return None
+    if error.status_code == 429:
+        headers = getattr(error, "headers", None) or {}
+        return "throttled" if "Retry-After" in headers else "server_limit"
+    if error.status_code == 403:
+        return "auth_expired"
+    return "refused" if error.status_code < 500 else None

@@ -1,0 +1,65 @@
+"""The secrets that the Hub and its service share, in files of mode 0600 in a folder of 0700.
+
+JupyterHub keeps a service's ``environment`` in plain text in its database and shows command
+lines to everyone, so secrets travel in files and are stable across restarts.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from ..errors import ConfigurationError
+
+GENERATED = ("events_token", "api_token", "cookie_secret", "metrics_token")
+
+
+def ensure_secrets(data_dir: Path, dsn: str | None) -> dict[str, str]:
+    """The secrets by name, made where they do not exist yet; ``dsn`` is written, or removed.
+
+    Raises ConfigurationError when the folder cannot be made or written.
+    """
+    folder = data_dir / "secrets"
+    try:
+        # Others may pass through the data folder (the embedded server's own user), not look in.
+        data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
+        found = {name: _ensure(folder / name) for name in GENERATED}
+        _write_dsn(folder / "dsn", dsn)
+    except OSError as error:
+        raise ConfigurationError(
+            f"found {error.strerror or error} at {error.filename or folder}; expected a folder "
+            "that the Hub may write; set data_dir in setup(c, data_dir=...)"
+        ) from error
+    return found
+
+
+def _ensure(file: Path) -> str:
+    if file.exists():
+        if file.stat().st_mode & 0o077:
+            file.chmod(0o600)
+        if secret := file.read_text(encoding="ascii").strip():
+            return secret
+    secret = secrets.token_hex(32)
+    _write(file, secret)
+    return secret
+
+
+def _write_dsn(file: Path, dsn: str | None) -> None:
+    if dsn is None:
+        file.unlink(missing_ok=True)
+    elif not file.exists() or file.read_text(encoding="utf-8") != dsn:
+        _write(file, dsn)
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace the file in one step, so that a reader never sees half a secret."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    draft.replace(file)

