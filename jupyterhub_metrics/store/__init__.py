@@ -3,3 +3,17 @@
 Called by the service and the command line. Everything that speaks to PostgreSQL is in here; the
 statements themselves are in ``sql/``.
 """
+
+from .capabilities import Capabilities
+from .embedded import EmbeddedServer, dsn_of_running
+from .store import IngestResult, Refusal, Store, open_store
+
+__all__ = [
+    "Capabilities",
+    "EmbeddedServer",
+    "IngestResult",
+    "Refusal",
+    "Store",
+    "dsn_of_running",
+    "open_store",
+]

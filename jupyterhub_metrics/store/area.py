@@ -86,7 +86,8 @@ class Area:
         made = secrets.token_urlsafe(32)
         unfinished = self._password.with_name("password.unfinished")
         unfinished.unlink(missing_ok=True)
-        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
             file.write(made + "\n")
         unfinished.rename(self._password)
         return made
@@ -104,7 +105,7 @@ class Area:
         looks like one that was made here."""
         if not self._socket_link.is_symlink():
             return
-        folder = Path(os.readlink(self._socket_link))
+        folder = self._socket_link.readlink()
         if folder.name.startswith(_PREFIX) and folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder, ignore_errors=True)
         self._socket_link.unlink(missing_ok=True)

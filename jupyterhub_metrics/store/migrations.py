@@ -1,0 +1,158 @@
+"""Brings a database's schema to the one this code knows, and refuses one that it does not know.
+
+Migrations are files ``sql/migrations/0001_what_it_does.sql``: numbered without gaps, append-only,
+their checksums recorded when applied, one transaction each. Called by :mod:`.store` and the
+command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import asyncpg
+
+from .. import _data
+from ..errors import SchemaMismatch
+from .queries import query
+
+_FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_REMEDY = "run jupyterhub-metrics db migrate"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file: its number, its name, its text and the SHA-256 of that text."""
+
+    version: int
+    name: str
+    script: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.script.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What the database remembers of a migration."""
+
+    version: int
+    name: str
+    checksum: str
+    applied_at: datetime
+
+
+def known_migrations(folder: Path | None = None) -> list[Migration]:
+    """The migrations of this code, in order. Raises ValueError for a gap or an odd file name."""
+    found = []
+    folder = folder or _data.path("sql", "migrations")
+    for number, path in enumerate(sorted(folder.glob("*.sql")), start=1):
+        match = _FILE_NAME.fullmatch(path.name)
+        if match is None or int(match[1]) != number:
+            raise ValueError(f"found migration {path.name}; expected number {number:04}")
+        # read as text: a checkout with other line ends is the same migration
+        found.append(Migration(number, match[2], path.read_text(encoding="utf-8")))
+    return found
+
+
+async def applied_migrations(connection: asyncpg.Connection) -> list[Applied]:
+    """What was applied to this database, in order; empty if nothing of ours is there.
+
+    Raises SchemaMismatch if its ``schema_migrations`` is another program's.
+    """
+    if not await connection.fetchval(query("has_migrations")):
+        return []
+    try:
+        rows = await connection.fetch(query("applied_migrations"))
+    except asyncpg.UndefinedColumnError as error:
+        raise SchemaMismatch(
+            f"found another program's table schema_migrations ({error}); expected a database or "
+            "schema of our own; give one by the DSN"
+        ) from error
+    return [Applied(**dict(row)) for row in rows]
+
+
+def pending(known: Sequence[Migration], applied: Sequence[Applied]) -> list[Migration]:
+    """What is still to be applied.
+
+    Raises SchemaMismatch if the database has migrations that this code does not know, or knows
+    with another content.
+    """
+    newest = len(known)
+    for number, entry in enumerate(applied, start=1):
+        if entry.version > newest:
+            raise SchemaMismatch(
+                f"found schema version {applied[-1].version}; expected at most {newest}; the "
+                "database was migrated by a newer jupyterhub-metrics, upgrade this one"
+            )
+        migration = known[entry.version - 1]
+        if entry.version != number:
+            raise SchemaMismatch(
+                f"found no record of migration {number:04} though later ones are recorded; "
+                "expected all in order; restore the table schema_migrations"
+            )
+        if entry.checksum != migration.checksum:
+            raise SchemaMismatch(
+                f"found migration {entry.version:04}_{migration.name} applied with another "
+                f"content (checksum {entry.checksum[:12]}, expected {migration.checksum[:12]}); "
+                "reinstall jupyterhub-metrics; a change belongs into a new migration"
+            )
+    return list(known[len(applied) :])
+
+
+async def check(connection: asyncpg.Connection, known: Sequence[Migration]) -> None:
+    """Raises SchemaMismatch unless the schema is exactly the one this code knows."""
+    applied = await applied_migrations(connection)
+    missing = pending(known, applied)
+    if missing:
+        found = f"schema version {applied[-1].version}" if applied else "no schema"
+        raise SchemaMismatch(f"found {found}; expected version {len(known)}; {_REMEDY}")
+
+
+async def migrate(
+    connection: asyncpg.Connection, known: Sequence[Migration], *, only_if_empty: bool = False
+) -> list[Migration]:
+    """Apply what is pending, each migration in a transaction; gives what was applied.
+
+    With ``only_if_empty`` a database that already has a schema is only checked. Any number of
+    programs may do this at once: they take turns, and what one has applied the next finds.
+
+    Raises SchemaMismatch; what was applied before stays, the failing migration leaves nothing.
+    """
+    done: list[Migration] = []
+    while True:
+        async with connection.transaction():
+            await connection.execute(query("lock_migrations"))
+            applied = await applied_migrations(connection)
+            if only_if_empty and applied and not done:
+                break
+            missing = pending(known, applied)
+            if not missing:
+                break
+            await _apply(connection, missing[0])
+        done.append(missing[0])
+        log.info("applied migration %04d_%s", missing[0].version, missing[0].name)
+    await check(connection, known)
+    return done
+
+
+async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
+    await connection.execute(_data.path("sql", "schema_migrations.sql").read_text())
+    try:
+        await connection.execute(migration.script)
+    except (asyncpg.DuplicateObjectError, asyncpg.DuplicateTableError) as error:
+        raise SchemaMismatch(
+            f"migration {migration.version:04}_{migration.name} found something of that name "
+            f"already there: {error}; expected a database or schema of our own; give one by the DSN"
+        ) from error
+    await connection.execute(
+        query("record_migration"), migration.version, migration.name, migration.checksum
+    )

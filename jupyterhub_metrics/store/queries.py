@@ -1,0 +1,19 @@
+"""The named statements of ``sql/queries/``. Called by every part of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from .._sql import load_named
+
+
+@lru_cache(maxsize=1)
+def all_queries() -> Mapping[str, str]:
+    """Every statement by its name. Read once."""
+    return load_named("queries")
+
+
+def query(name: str) -> str:
+    """The statement of this name; raises KeyError if there is none."""
+    return all_queries()[name]

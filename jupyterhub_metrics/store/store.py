@@ -1,0 +1,242 @@
+"""Events into the database, sessions out of it.
+
+Called by the service. Every write is an idempotent upsert: the same events again, in any order and
+any batches, give the same rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final, Literal, TypeVar
+
+import asyncpg
+
+from ..errors import MalformedEvent
+from ..model import Event, Session, canonical
+from .capabilities import Capabilities, read_capabilities
+from .facts import stored_facts
+from .failures import CONNECTION_LOST, UNSTORABLE, place, translated
+from .migrations import check, known_migrations, migrate
+from .queries import query
+
+CONNECT_SECONDS: Final = 10.0
+COMMAND_SECONDS: Final = 60.0
+
+Migrate = Literal["always", "if_empty", "never"]
+_Result = TypeVar("_Result")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An event that the database itself refuses and always will; ``index`` is its place in the
+    batch."""
+
+    index: int
+    error: MalformedEvent
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """How many events were ``received`` and how many of them were not there before.
+
+    What is ``refused`` was not stored; everything else of the batch was.
+    """
+
+    received: int
+    new: int
+    refused: tuple[Refusal, ...] = ()
+
+
+async def open_store(
+    dsn: str,
+    *,
+    migrate: Migrate = "if_empty",
+    max_connections: int = 5,
+    application_name: str = "jupyterhub-metrics",
+) -> Store:
+    """A store over the database at ``dsn``, its schema checked.
+
+    ``migrate`` says what happens to a schema that is behind: ``always`` brings it up to date,
+    ``if_empty`` makes one where there is none, ``never`` only checks.
+
+    Raises DatabaseUnavailable, SchemaMismatch, or ConfigurationError for a DSN that cannot be read.
+    """
+    with translated(dsn):
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=max_connections,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            server_settings={"application_name": application_name, "timezone": "UTC"},
+        )
+    try:
+        with translated(dsn):
+            async with pool.acquire() as connection:
+                capabilities = await read_capabilities(connection)
+                await _prepare_schema(connection, migrate)
+    except BaseException:
+        pool.terminate()
+        raise
+    log.info("opened the database at %s: %s", place(dsn), capabilities)
+    return Store(dsn, pool, capabilities)
+
+
+async def _prepare_schema(connection: asyncpg.Connection, policy: Migrate) -> None:
+    known = known_migrations()
+    if policy == "never":
+        await check(connection, known)
+    else:
+        await migrate(connection, known, only_if_empty=policy == "if_empty")
+
+
+class Store:
+    """An open database. Made by :func:`open_store`.
+
+    Every method raises DatabaseUnavailable while the database is away and works again by itself
+    when it is back.
+    """
+
+    def __init__(self, dsn: str, pool: asyncpg.Pool, capabilities: Capabilities) -> None:
+        self._dsn = dsn
+        self._pool = pool
+        self._max_attempts = pool.get_max_size() + 1
+        self.capabilities = capabilities
+
+    async def ingest(self, events: Sequence[Event]) -> IngestResult:
+        """Store the events and bring their sessions up to date, in one transaction.
+
+        It is committed when this returns. Events that are already there count as received and
+        not as new. Events whose values the database refuses are left out and reported, the
+        others are stored.
+        """
+        try:
+            return IngestResult(len(events), await self._ingest(events))
+        except _Unstorable:
+            log.warning("the database refuses values of a batch; storing its events one by one")
+        new = 0
+        refused = []
+        for index, event in enumerate(events):
+            try:
+                new += await self._ingest([event])
+            except _Unstorable as error:
+                refused.append(Refusal(index, error.as_malformed()))
+        return IngestResult(len(events), new, tuple(refused))
+
+    async def _ingest(self, events: Sequence[Event]) -> int:
+        return await self._run(lambda connection: _stored(connection, events))
+
+    async def sessions_of_user(
+        self, hub: str, username: str, since: datetime, until: datetime, *, limit: int
+    ) -> list[Session]:
+        """At most ``limit`` sessions of a user that overlap ``[since, until)``, newest first."""
+        rows = await self._fetch("sessions_of_user", hub, username, since, until, limit)
+        return [_session(row) for row in rows]
+
+    async def running_of_user(self, hub: str, username: str) -> list[Session]:
+        """The sessions of a user that are starting or running, newest first."""
+        return [_session(row) for row in await self._fetch("running_of_user", hub, username)]
+
+    async def ping(self) -> None:
+        """Returns if the database answers."""
+        await self._fetch("ping")
+
+    async def close(self) -> None:
+        """Waits for the statements that run, then closes all connections."""
+        await self._pool.close()
+
+    async def _fetch(self, name: str, *values: Any) -> list[asyncpg.Record]:
+        async def fetch(connection: asyncpg.Connection) -> list[asyncpg.Record]:
+            rows: list[asyncpg.Record] = await connection.fetch(query(name), *values)
+            return rows
+
+        return await self._run(fetch)
+
+    async def _run(self, work: Callable[[asyncpg.Connection], Awaitable[_Result]]) -> _Result:
+        """Do the work on a connection of the pool.
+
+        After a restart of the server each pooled connection fails once; the work is then done
+        again, which is safe because all of it may be done twice.
+        """
+        with translated(self._dsn):
+            for _ in range(self._max_attempts - 1):
+                try:
+                    return await self._on_a_connection(work)
+                except CONNECTION_LOST as error:
+                    log.debug("a connection to the database was lost: %r", error)
+            return await self._on_a_connection(work)
+
+    async def _on_a_connection(
+        self, work: Callable[[asyncpg.Connection], Awaitable[_Result]]
+    ) -> _Result:
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            return await work(connection)
+
+
+class _Unstorable(Exception):
+    """The values themselves are refused."""
+
+    def as_malformed(self) -> MalformedEvent:
+        return MalformedEvent("event", f"found values that the database refuses: {self}")
+
+
+async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> int:
+    """Stores the events and folds the sessions of those that are new; gives their number."""
+    try:
+        async with connection.transaction():
+            locks = sorted({_lock_key(event.hub) for event in events})
+            await connection.execute(query("lock_hubs"), locks)
+            rows = await connection.fetch(query("insert_events"), *_columns(events))
+            touched = {row["session_id"] for row in rows} - {None}
+            if touched:
+                await connection.execute(query("fold_sessions"), list(touched))
+    except UNSTORABLE as error:
+        raise _Unstorable(" ".join(str(error).split())) from error
+    return len(rows)
+
+
+def _lock_key(hub: str) -> int:
+    digest = hashlib.blake2b(hub.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def _columns(events: Sequence[Event]) -> tuple[list[Any], ...]:
+    """The events turned into one list for each column, as ``insert_events`` takes them."""
+    rows = [
+        (
+            event.id,
+            event.session_id,
+            event.hub,
+            event.username,
+            event.server_name,
+            event.started_at,
+            event.kind,
+            event.occurred_at,
+            event.not_before,
+            event.not_after,
+            event.source,
+            event.reason,
+            event.actor,
+            event.exit_status,
+            canonical(stored_facts(event.facts)),
+        )
+        for event in events
+    ]
+    return tuple(list(column) for column in zip(*rows, strict=True))
+
+
+_SESSION_FIELDS: Final = tuple(field.name for field in fields(Session))
+
+
+def _session(row: asyncpg.Record) -> Session:
+    values = {name: row[name] for name in _SESSION_FIELDS}
+    values["groups"] = tuple(values["groups"] or ())
+    values["user_options"] = json.loads(values["user_options"] or "{}")
+    return Session(**values)
