@@ -1,0 +1,258 @@
+"""The settings of the service, and how its parts are put together from them.
+
+Called by ``python -m jupyterhub_metrics.service``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from traitlets import Bool, Dict, Float, Integer, Unicode, default
+from traitlets.config import Application, catch_config_error
+
+from ..errors import ConfigurationError, MetricsError
+from .auth import make_hub_auth
+from .credentials import HubSecrets, read_key, read_token
+from .database import Database
+from .handlers.base import security_headers
+from .listening import address_of
+from .metrics import Metrics
+from .pages import Pages
+from .routes import make_application
+from .server import Server
+from .source import ConfiguredSource, find_dsn
+from .wiring import Wiring, utc_now
+
+log = logging.getLogger(__name__)
+
+CONFIG_VARIABLE = "JUPYTERHUB_METRICS_CONFIG"
+DATA_DIR_VARIABLE = "JUPYTERHUB_METRICS_DATA_DIR"
+HUB_NAME_VARIABLE = "JUPYTERHUB_METRICS_HUB_NAME"
+SERVICE_NAME = "jupyterhub-metrics"
+
+
+class MetricsService(Application):
+    """Takes in the events of one or more Hubs and shows users their usage."""
+
+    name = "jupyterhub-metrics-service"
+    description = "The service of jupyterhub-metrics. Every setting stands in docs/service.md."
+    aliases: ClassVar = {
+        "config": "MetricsService.config_file",
+        "data-dir": "MetricsService.data_dir",
+        "log-level": "Application.log_level",
+    }
+    flags: ClassVar = {"debug": ({"Application": {"log_level": logging.DEBUG}}, "Log each round.")}
+
+    config_file = Unicode(
+        help="""Path of a Python file of settings (c.MetricsService...). Default: the value of
+        JUPYTERHUB_METRICS_CONFIG; empty: none."""
+    ).tag(config=True)
+    data_dir = Unicode(
+        help="""Folder of the secrets and of the embedded database. Default: the value of
+        JUPYTERHUB_METRICS_DATA_DIR, else jupyterhub-metrics in the working directory."""
+    ).tag(config=True)
+    hub_name = Unicode(
+        help="""Name of the Hub whose users visit the pages and whose events come with
+        secrets/events_token. Default: the value of JUPYTERHUB_METRICS_HUB_NAME. Must be set."""
+    ).tag(config=True)
+    url = Unicode(
+        help="""Where to listen, http://host:port/. Default: the value of
+        JUPYTERHUB_SERVICE_URL, which the Hub sets."""
+    ).tag(config=True)
+    dsn = Unicode(
+        help="""Address of the database with its password,
+        postgresql://user:password@host:port/name. Only in a configuration file, never on a
+        command line. Default: empty, which means dsn_file."""
+    ).tag(config=True)
+    dsn_file = Unicode(
+        help="""Path of a file with the address of the database. Default: empty, which means
+        secrets/dsn in data_dir, else the environment, else the embedded server."""
+    ).tag(config=True)
+    hub_token_files = Dict(
+        key_trait=Unicode(),
+        value_trait=Unicode(),
+        help="""Further Hubs that may post events: name of the Hub, and path of the file with its
+        secret. A secret counts for that Hub's name only. Default: none.""",
+    ).tag(config=True)
+    metrics_token_file = Unicode(
+        help="""Path of the file with the token that opens metrics. Default: empty, which means
+        secrets/metrics_token in data_dir; without that file, metrics is closed to everyone."""
+    ).tag(config=True)
+    max_body_bytes = Integer(
+        8 * 1024 * 1024,
+        min=64 * 1024,
+        help="Largest body of a post of events, in bytes; a larger one is answered with 413.",
+    ).tag(config=True)
+    pool_connections = Integer(
+        8, min=1, max=1000, help="Most connections to the database at once."
+    ).tag(config=True)
+    graceful_stop_seconds = Float(
+        10.0,
+        min=0.0,
+        help="""How long a stop waits for the posts that are under way, in seconds. 0: not at
+        all; a post that is cut off is not acknowledged, and the Hub sends it again.""",
+    ).tag(config=True)
+    follow_parent = Bool(
+        True,
+        help="""Whether to end when the process that started this one ends, however it ends.
+        Counts only for a service that a Hub has started.""",
+    ).tag(config=True)
+
+    parent_pid: int | None = None
+
+    @default("config_file")
+    def _default_config_file(self) -> str:
+        return os.environ.get(CONFIG_VARIABLE, "")
+
+    @default("data_dir")
+    def _default_data_dir(self) -> str:
+        return os.environ.get(DATA_DIR_VARIABLE) or "jupyterhub-metrics"
+
+    @default("hub_name")
+    def _default_hub_name(self) -> str:
+        return os.environ.get(HUB_NAME_VARIABLE, "")
+
+    @default("url")
+    def _default_url(self) -> str:
+        return os.environ.get("JUPYTERHUB_SERVICE_URL", "")
+
+    @default("log_level")
+    def _default_log_level(self) -> int:
+        return logging.INFO
+
+    @default("log_format")
+    def _default_log_format(self) -> str:
+        return "[%(levelname)1.1s %(asctime)s.%(msecs)03d %(name)s] %(message)s"
+
+    @classmethod
+    def launch(cls, *, parent_pid: int) -> None:
+        """Runs the service with the arguments of this process; exits with its status."""
+        service = cls()
+        service.parent_pid = parent_pid
+        service.initialize()
+        try:
+            asyncio.run(service.run())
+        except (MetricsError, OSError) as error:
+            log.error("%s", error)
+            sys.exit(1)
+
+    @catch_config_error
+    def initialize(self, argv: list[str] | None = None) -> None:
+        self.parse_command_line(argv)
+        if "dsn" in self.config.get("MetricsService", {}):
+            self.exit_with(
+                "found dsn on the command line, where every user of the machine reads it"
+            )
+        given = deepcopy(self.config)
+        if self.config_file:
+            path = Path(self.config_file).resolve()
+            if not path.is_file():
+                self.exit_with(f"found no configuration file {path}; write it or correct --config")
+            self.load_config_file(path.name, path=str(path.parent))
+            self.update_config(given)
+        self.log.debug("Settings are read")
+
+    def exit_with(self, line: str) -> None:
+        self.log.error("%s", line)
+        self.exit(1)
+
+    def get_default_logging_config(self) -> dict[str, Any]:
+        """The application's own, for the libraries too."""
+        config: dict[str, Any] = super().get_default_logging_config()
+        for name in ("jupyterhub_metrics", "tornado", "asyncio", "asyncpg", "traitlets"):
+            config["loggers"][name] = {"level": "DEBUG", "handlers": ["console"]}
+        config["loggers"]["asyncio"]["level"] = "WARNING"
+        return config
+
+    async def run(self) -> None:
+        """Serves until it is told to stop, or until the Hub that started it ends.
+
+        Raises ConfigurationError before it listens, OSError if the address cannot be bound.
+        """
+        managed = bool(os.environ.get("JUPYTERHUB_SERVICE_NAME"))
+        server = self.make_server(utc_now)
+        await server.run(self.parent_pid if self.follow_parent and managed else None)
+
+    def make_server(self, clock: Callable[[], datetime]) -> Server:
+        """The service that these settings describe, not yet listening.
+
+        Must be called in the event loop that will run it. Raises ConfigurationError if a setting
+        or a secret is missing or wrong.
+        """
+        address = address_of(self.url)
+        if not self.hub_name:
+            raise ConfigurationError(
+                f"found no name of the Hub; set {HUB_NAME_VARIABLE} or MetricsService.hub_name"
+            )
+        cookie_secret = read_key(self._secret("cookie_secret"))
+        if cookie_secret is None:
+            log.warning(
+                "found no %s; logins will not outlive this process", self._secret("cookie_secret")
+            )
+        wiring = self._wire(clock)
+        application = make_application(wiring, cookie_secret or secrets.token_bytes(32))
+        return Server(
+            wiring, application, address, graceful_stop_seconds=self.graceful_stop_seconds
+        )
+
+    def _wire(self, clock: Callable[[], datetime]) -> Wiring:
+        environment = os.environ
+        data_dir = Path(self.data_dir)
+        hub_host = environment.get("JUPYTERHUB_HOST", "").rstrip("/")
+        base_url = "/" + environment.get("JUPYTERHUB_BASE_URL", "/").strip("/")
+        prefix = environment.get("JUPYTERHUB_SERVICE_PREFIX") or f"/services/{SERVICE_NAME}/"
+        metrics = Metrics()
+        source = ConfiguredSource(
+            lambda: find_dsn(self.dsn, self.dsn_file, data_dir, environment),
+            data_dir,
+            pool_connections=self.pool_connections,
+        )
+        hub_auth = make_hub_auth(data_dir, environment)
+        if hub_auth is None:
+            log.warning("found no JUPYTERHUB_API_TOKEN; pages cannot ask the Hub who is visiting")
+        return Wiring(
+            prefix=prefix,
+            hub_name=self.hub_name,
+            hub_secrets=self._hub_secrets(),
+            metrics_token=self._metrics_token(),
+            max_body_bytes=self.max_body_bytes,
+            database=Database(source, metrics),
+            metrics=metrics,
+            pages=Pages(hub_url=f"{hub_host}{base_url.rstrip('/')}/hub/", prefix=prefix),
+            hub_auth=hub_auth,
+            security_headers=security_headers(hub_host),
+            clock=clock,
+        )
+
+    def _secret(self, name: str) -> Path:
+        return Path(self.data_dir) / "secrets" / name
+
+    def _hub_secrets(self) -> HubSecrets:
+        paths = {hub: Path(path) for hub, path in self.hub_token_files.items()}
+        paths.setdefault(self.hub_name, self._secret("events_token"))
+        tokens: dict[str, str] = {}
+        for hub, path in paths.items():
+            token = read_token(path)
+            if token is None:
+                raise ConfigurationError(
+                    f"found no {path}; expected the events secret of the Hub {hub!r}; "
+                    "start that Hub with jupyterhub_metrics.hub.setup, or correct the path"
+                )
+            tokens[hub] = token
+        return HubSecrets(tokens)
+
+    def _metrics_token(self) -> str | None:
+        path = Path(self.metrics_token_file or self._secret("metrics_token"))
+        token = read_token(path)
+        if token is None:
+            log.warning("found no %s; metrics is closed to everyone", path)
+        return token

@@ -1,0 +1,25 @@
+"""Tells whoever runs the service whether it lives and whether it can do its work."""
+
+from __future__ import annotations
+
+from ..database import RETRY_AFTER_SECONDS
+from .base import JSONHandler
+
+
+class LiveHandler(JSONHandler):
+    """``GET health/live``: 200 as long as the process answers at all."""
+
+    def get(self) -> None:
+        self.answer(200, {"live": True})
+
+
+class ReadyHandler(JSONHandler):
+    """``GET health/ready``: 200 once events can be stored, otherwise 503 with the reason."""
+
+    def get(self) -> None:
+        reason = self.wiring.database.reason
+        if reason is None:
+            self.answer(200, {"ready": True})
+        else:
+            self.set_header("Retry-After", str(RETRY_AFTER_SECONDS))
+            self.answer(503, {"ready": False, "reason": reason})

@@ -1,0 +1,153 @@
+"""The service's own health as Prometheus series, in a registry of its own.
+
+Called by ``service.app`` and the handlers. Reading them touches neither database nor network.
+Every series is documented in ``docs/service.md``.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+)
+from prometheus_client.exposition import choose_encoder
+
+from .. import __version__
+from ..model import KINDS, REJECTION_REASONS, Event
+from .batch import UNREADABLE, Rejection
+
+REFUSALS = (
+    "bad_secret",
+    "wrong_hub",
+    "malformed",
+    "too_large",
+    "database_unavailable",
+)
+"""Why a whole request was refused."""
+
+TASKS = ("database",)
+"""Background tasks whose unexpected errors are counted."""
+
+OTHER = "other"
+"""Keeps the labels a closed set: a reason that a newer Hub knows and this code does not."""
+
+_INGEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LAG_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 21600, 86400, 604800)
+
+
+class Metrics:
+    """All series; made once for each service, since a registry takes a name only once."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(namespace="jupyterhub_metrics", registry=self.registry)
+        build = Info("jupyterhub_metrics_build", "Version of this software", registry=self.registry)
+        build.info({"version": __version__})
+        self.events_received = self._counter(
+            "jupyterhub_metrics_events_received", "Well-formed events received", "kind", KINDS
+        )
+        self.events_new = Counter(
+            "jupyterhub_metrics_events_new",
+            "Events stored that were not there before",
+            registry=self.registry,
+        )
+        self.events_rejected = self._counter(
+            "jupyterhub_metrics_events_rejected",
+            "Malformed events, reported to the Hub and not stored",
+            "kind",
+            (*KINDS, UNREADABLE),
+        )
+        self.requests_rejected = self._counter(
+            "jupyterhub_metrics_requests_rejected",
+            "Posts of events refused as a whole",
+            "reason",
+            REFUSALS,
+        )
+        self.spawn_requests_rejected = self._counter(
+            "jupyterhub_metrics_spawn_requests_rejected",
+            "Requests for a server that never became a session",
+            "reason",
+            (*REJECTION_REASONS, OTHER),
+        )
+        self.task_errors = self._counter(
+            "jupyterhub_metrics_task_errors",
+            "Unexpected errors in background tasks; each is in the log",
+            "task",
+            TASKS,
+        )
+        self.ingest_duration = Histogram(
+            "jupyterhub_metrics_ingest_duration_seconds",
+            "From a post's last byte to its commit",
+            buckets=_INGEST_BUCKETS,
+            registry=self.registry,
+        )
+        self.commit_lag = Histogram(
+            "jupyterhub_metrics_event_commit_lag_seconds",
+            "From the moment an event tells of to its commit",
+            buckets=_LAG_BUCKETS,
+            registry=self.registry,
+        )
+        self.database_up = Gauge(
+            "jupyterhub_metrics_database_up",
+            "Whether the database answers: 1 or 0",
+            registry=self.registry,
+        )
+        self.schema_ready = Gauge(
+            "jupyterhub_metrics_schema_ready",
+            "Whether the database has the schema that this code knows: 1 or 0",
+            registry=self.registry,
+        )
+
+    def committed(self, events: Sequence[Event], new: int, now: datetime) -> None:
+        """Counts events that were just committed, ``new`` of them for the first time."""
+        self.events_new.inc(new)
+        for event in events:
+            self.events_received.labels(event.kind).inc()
+            if event.source != "simulation":
+                lag = (now - event.occurred_at).total_seconds()
+                # a Hub whose clock is ahead must not subtract from the sum
+                self.commit_lag.observe(max(0.0, lag))
+
+    def spawns_rejected(self, events: Iterable[Event]) -> None:
+        """Counts ``rejected`` events by their reason."""
+        for event in events:
+            if event.kind == "rejected":
+                known = event.reason in REJECTION_REASONS
+                self.spawn_requests_rejected.labels(event.reason if known else OTHER).inc()
+
+    def events_malformed(self, rejections: Iterable[Rejection]) -> None:
+        for rejection in rejections:
+            self.events_rejected.labels(rejection.kind).inc()
+
+    def render(self, accept: str, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
+        """All series in the format that ``accept`` asks for, and the headers that describe it."""
+        encode, content_type = choose_encoder(accept)
+        body = encode(self.registry)
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        if _accepts_gzip(accept_encoding):
+            headers["Content-Encoding"] = "gzip"
+            body = gzip.compress(body, compresslevel=5)
+        return body, headers
+
+    def _counter(self, name: str, text: str, label: str, values: Sequence[str]) -> Counter:
+        """A counter whose series exist, at 0, before anything happened: alerts need that."""
+        counter = Counter(name, text, [label], registry=self.registry)
+        for value in values:
+            counter.labels(value)
+        return counter
+
+
+def _accepts_gzip(header: str) -> bool:
+    for part in header.split(","):
+        coding, _, parameters = part.strip().lower().partition(";")
+        if coding.strip() == "gzip":
+            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

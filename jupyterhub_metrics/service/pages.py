@@ -1,0 +1,54 @@
+"""Renders the service's pages from ``share/``, in the look of the Hub. Called by the handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from .. import _data
+from ..model import isoformat
+
+
+class Pages:
+    """The templates, which know where the Hub and the service are."""
+
+    def __init__(self, *, hub_url: str, prefix: str) -> None:
+        """``hub_url`` and ``prefix`` end with a slash."""
+        self._templates = Environment(
+            loader=FileSystemLoader(
+                _data.path("share", "jupyter", "jupyterhub-metrics", "service-templates")
+            ),
+            autoescape=True,
+            auto_reload=False,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals.update(hub_url=hub_url, prefix=prefix)
+        self._templates.filters["moment"] = moment
+
+    def render(
+        self,
+        template: str,
+        *,
+        user: Mapping[str, Any] | None,
+        asset_url: Callable[[str], str],
+        **values: Any,
+    ) -> str:
+        """The page as text; ``user`` is the Hub's model of the visitor, ``asset_url`` gives the
+        address of one of our own files."""
+        return self._templates.get_template(template).render(
+            user=user, asset_url=asset_url, **values
+        )
+
+
+def moment(at: datetime) -> Markup:
+    """A ``<time>`` element in UTC to the second, which a script turns into the browser's zone."""
+    utc = at.astimezone(timezone.utc)
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+        isoformat(utc), utc.strftime("%Y-%m-%d %H:%M:%S"), utc.strftime("%Y-%m-%d %H:%M:%S")
+    )

@@ -1,0 +1,53 @@
+"""Which address leads to which handler. Called by ``service.app``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tornado.web import Application
+
+from .. import _data
+from .auth import Visitor
+from .handlers import base, health, ingest, metrics, page
+from .wiring import Wiring
+
+ENDPOINTS: dict[str, type[Any]] = {
+    "": page.UsageHandler,
+    "users/<name>": page.UsageHandler,
+    "oauth_callback": page.CallbackHandler,
+    "api/v1/events": ingest.IngestHandler,
+    "health/live": health.LiveHandler,
+    "health/ready": health.ReadyHandler,
+    "metrics": metrics.MetricsHandler,
+    "static/<file>": base.Asset,
+}
+"""Every address under the prefix, as the documentation lists them."""
+
+_PATTERNS = {"<name>": "([^/]+)", "<file>": "(.+)"}
+ASSETS = _data.path("share", "jupyter", "jupyterhub-metrics", "static")
+
+
+def make_application(wiring: Wiring, cookie_secret: bytes) -> Application:
+    """The tornado application that serves all endpoints under ``wiring.prefix``."""
+    prefix = re.escape(wiring.prefix)
+    rules: list[tuple[Any, ...]] = []
+    for endpoint, handler in ENDPOINTS.items():
+        if wiring.hub_auth is None and issubclass(handler, Visitor):
+            handler = page.LoginNotPossible
+        pattern = re.escape(endpoint)
+        for placeholder, group in _PATTERNS.items():
+            pattern = pattern.replace(placeholder, group)
+        options = {"path": ASSETS} if handler is base.Asset else {}
+        rules.append((f"{prefix}{pattern}", handler, options))
+    rules.append((prefix.rstrip("/"), base.AddSlash))
+    return Application(
+        rules,
+        default_handler_class=base.NotFound,
+        wiring=wiring,
+        cookie_secret=cookie_secret,
+        xsrf_cookies=True,
+        log_function=base.log_request,
+        static_path=str(ASSETS),
+        static_url_prefix=f"{wiring.prefix}static/",
+    )

@@ -1,0 +1,104 @@
+"""The service while it runs: what starts and what ends, in which order. Called by ``app``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.web import Application
+
+from . import lifetime
+from .listening import Address, take_port
+from .wiring import Wiring
+
+log = logging.getLogger(__name__)
+
+BODY_TIMEOUT_SECONDS = 60.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Server:
+    """One listening service. Made, opened and closed once, in one event loop."""
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        application: Application,
+        address: Address,
+        *,
+        graceful_stop_seconds: float,
+    ) -> None:
+        self._wiring = wiring
+        self._application = application
+        self._address = address
+        self._graceful_stop_seconds = graceful_stop_seconds
+        self._http: HTTPServer | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self, parent_pid: int | None) -> None:
+        """Serves until SIGTERM, SIGINT or the end of ``parent_pid``, then stops in order.
+
+        Raises OSError if the address cannot be bound.
+        """
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, stop.set)
+        endings = [_task("stop-signal", stop.wait())]
+        if parent_pid is not None:
+            lifetime.ask_kernel_for_sigterm()
+            endings.append(_task("parent-watch", lifetime.parent_gone(parent_pid)))
+        opening = _task("open", self.open())
+        try:
+            await asyncio.wait([opening, *endings], return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                opening.result()
+                await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancel([opening, *endings])
+            await self.close()
+
+    async def open(self) -> None:
+        """Listens as soon as the port is free, then opens the database in the background."""
+        sockets = await take_port(self._address)
+        self._http = HTTPServer(self._application, body_timeout=BODY_TIMEOUT_SECONDS)
+        self._http.add_sockets(sockets)
+        log.info(
+            "Listening on %s port %s under %s",
+            self._address.host,
+            self._address.port,
+            self._wiring.prefix,
+        )
+        self._tasks = [_task("keep-database-open", self._wiring.database.keep_open())]
+
+    async def close(self) -> None:
+        """Stops accepting, lets the posts under way finish, closes the database."""
+        if self._http is not None:
+            log.info("Stopping")
+            self._http.stop()
+            try:
+                await asyncio.wait_for(
+                    self._wiring.requests.finished(), self._graceful_stop_seconds
+                )
+            except asyncio.TimeoutError:
+                log.warning("A post of events was cut off; its Hub will send it again")
+            await self._http.close_all_connections()
+            self._http = None
+        await _cancel(self._tasks)
+        self._tasks = []
+        await self._wiring.database.close()
+
+
+def _task(name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
+    return asyncio.create_task(work, name=name)
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancels and awaits; what a task failed with is its awaiter's business."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

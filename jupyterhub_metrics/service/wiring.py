@@ -1,0 +1,60 @@
+"""What the handlers work with, put together once by ``service.app``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from time import perf_counter
+from typing import Any
+
+from .credentials import HubSecrets
+from .database import Database
+from .metrics import Metrics
+from .pages import Pages
+
+
+class Requests:
+    """Counts the batches that are under way, so that a stop can wait for them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def begin(self) -> None:
+        self._count += 1
+        self._none.clear()
+
+    def end(self) -> None:
+        self._count -= 1
+        if not self._count:
+            self._none.set()
+
+    async def finished(self) -> None:
+        """Returns once no batch is under way."""
+        await self._none.wait()
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The parts of a running service. ``prefix`` begins and ends with a slash."""
+
+    prefix: str
+    hub_name: str
+    hub_secrets: HubSecrets
+    metrics_token: str | None
+    max_body_bytes: int
+    database: Database
+    metrics: Metrics
+    pages: Pages
+    hub_auth: Any
+    security_headers: dict[str, str]
+    requests: Requests = field(default_factory=Requests)
+    clock: Callable[[], datetime] = utc_now
+    monotonic: Callable[[], float] = perf_counter
