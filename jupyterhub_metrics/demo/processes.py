@@ -1,0 +1,98 @@
+"""Whatever the demo starts ends with it: the Hub, its proxy, its services, every user's server.
+
+Called by :mod:`.running`. The guarantee is Linux's, where a process can adopt the orphans among its
+descendants; elsewhere what an abruptly killed Hub leaves behind has no parent to be found by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_with_parent() -> Callable[[], None] | None:
+    """For ``preexec_fn``: the child gets SIGTERM when this process ends, however it ends."""
+    if sys.platform != "linux":
+        return None
+    # loaded before the fork: afterwards only the request itself is safe
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def request() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return request
+
+
+def descendants() -> list[int]:
+    """Process ids of all that this process started, directly or not, zombies left out."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in _living():
+        children.setdefault(parent, []).append(pid)
+    found, front = [], [os.getpid()]
+    while front:
+        offspring = children.get(front.pop(), [])
+        found.extend(offspring)
+        front.extend(offspring)
+    return found
+
+
+def _living() -> list[tuple[int, int]]:
+    if sys.platform != "linux":
+        listed = subprocess.run(
+            ["/bin/ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=False
+        )
+        pairs = [line.split() for line in listed.stdout.splitlines()]
+        return [(int(pid), int(parent)) for pid, parent in pairs]
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        # proc_pid_stat(5): the name in parentheses may hold anything, also a parenthesis
+        with contextlib.suppress(OSError):
+            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                found.append((int(entry.name), int(parent)))
+    return found
+
+
+async def end_descendants(hurry: asyncio.Event, *, patience_seconds: float = 8.0) -> int:
+    """SIGTERM to all that is left, SIGKILL to what stays; how many there were.
+
+    ``hurry`` skips the patience. Nothing of ours runs when it returns.
+    """
+    left = descendants()
+    _signal(left, signal.SIGTERM)
+    deadline = time.monotonic() + patience_seconds
+    while descendants():
+        if hurry.is_set() or time.monotonic() > deadline:
+            # again and again: what is killed may have started something meanwhile
+            _signal(descendants(), signal.SIGKILL)
+        await asyncio.sleep(0.05)
+    return len(left)
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
