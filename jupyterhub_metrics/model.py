@@ -174,9 +174,14 @@ class Event:
         return canonical(self.to_wire())
 
 
-def canonical(value: Mapping[str, Any]) -> str:
-    """JSON with sorted keys and no spaces: one text for one value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+def canonical(value: Mapping[str, Any], *, allow_nan: bool = True) -> str:
+    """JSON with sorted keys and no spaces: one text for one value.
+
+    NaN and infinities are not JSON; with ``allow_nan=False`` they raise ValueError.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=allow_nan
+    )
 
 
 def event_from_wire(raw: Any) -> Event:
@@ -354,6 +359,10 @@ def _facts(raw: dict[str, Any]) -> dict[str, Any]:
         if name in _TEXT_FACTS:
             if not isinstance(value, str):
                 raise MalformedEvent(where, f"found {_kind_of(value)}; expected text")
+            if name == "username" and not 0 < len(value) <= MAX_NAME_CHARACTERS:
+                raise MalformedEvent(
+                    where, f"found {len(value)} characters; expected 1 to {MAX_NAME_CHARACTERS}"
+                )
         elif name in _NUMBER_FACTS:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise MalformedEvent(where, f"found {_kind_of(value)}; expected a number")
@@ -364,7 +373,10 @@ def _facts(raw: dict[str, Any]) -> dict[str, Any]:
                 raise MalformedEvent(where, "found something else; expected a list of texts")
         elif name == "user_options" and not isinstance(value, dict):
             raise MalformedEvent(where, f"found {_kind_of(value)}; expected an object")
-    text = canonical(facts)
+    try:
+        text = canonical(facts, allow_nan=False)
+    except ValueError:
+        raise MalformedEvent("facts", "found NaN or an infinity; expected numbers") from None
     if _UNSTORABLE.search(text) or _ESCAPED_NUL.search(text):
         raise MalformedEvent("facts", "found a NUL or a lone surrogate; expected storable text")
     if len(text.encode()) > MAX_FACTS_BYTES:

@@ -83,6 +83,11 @@ class Area:
         """The server's password, made at the first use and kept in a file of mode 0600."""
         with contextlib.suppress(FileNotFoundError):
             return self._password.read_text().strip()
+        if self.cluster.exists():
+            raise ConfigurationError(
+                f"found no {self._password}; expected the password that {self.cluster} was made "
+                "with; restore that file"
+            )
         made = secrets.token_urlsafe(32)
         unfinished = self._password.with_name("password.unfinished")
         unfinished.unlink(missing_ok=True)
@@ -95,7 +100,7 @@ class Area:
     def make_socket_folder(self, account: Account) -> Path:
         """A new folder of mode 0700 for the socket; the one of a killed server is removed."""
         self.remove_socket_folder()
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_socket_base()))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_socket_base(account)))
         account.owns(folder)
         self._socket_link.symlink_to(folder)
         return folder
@@ -153,7 +158,7 @@ def _make_passable(folder: Path) -> None:
         folder.chmod(0o711)
 
 
-def _socket_base() -> Path:
+def _socket_base(account: Account) -> Path:
     """A folder for the socket's folder, short enough for the 107 bytes of a socket's path."""
     candidates = [Path("/run")] if os.geteuid() == 0 else []
     if os.environ.get("XDG_RUNTIME_DIR") and os.geteuid() != 0:
@@ -163,7 +168,8 @@ def _socket_base() -> Path:
     candidates.append(Path("/tmp"))  # noqa: S108
     for base in candidates:
         longest = base / f"{_PREFIX}12345678" / SOCKET_NAME
-        if len(os.fsencode(longest)) <= _MAX_SOCKET_BYTES and os.access(base, os.W_OK | os.X_OK):
+        fits = len(os.fsencode(longest)) <= _MAX_SOCKET_BYTES
+        if fits and os.access(base, os.W_OK | os.X_OK) and account.can_enter(base):
             return base
     raise ConfigurationError(
         f"found no folder for PostgreSQL's socket among {', '.join(map(str, candidates))}; "

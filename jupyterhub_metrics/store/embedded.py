@@ -188,7 +188,7 @@ def _initialise(area: Area, programs: Programs, account: Account) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
     account.owns(unfinished)
-    with tempfile.TemporaryDirectory(prefix="jhm-") as folder:
+    with tempfile.TemporaryDirectory(dir=area.path) as folder:
         # readable to the account for the moment of initdb; the kept copy is ours alone
         password_file = Path(folder) / "password"
         password_file.touch(mode=0o600)

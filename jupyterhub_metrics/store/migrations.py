@@ -22,6 +22,8 @@ from ..errors import SchemaMismatch
 from .queries import query
 
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_MIGRATION_SECONDS = 24 * 3600.0
+"""Longer than the pool's own limit for a statement: tables may be large."""
 _REMEDY = "run jupyterhub-metrics db migrate"
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,11 @@ class Migration:
     @property
     def checksum(self) -> str:
         return hashlib.sha256(self.script.encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """Number and name as in the file's name, for example ``0001_events_and_sessions``."""
+        return f"{self.version:04}_{self.name}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ def pending(known: Sequence[Migration], applied: Sequence[Applied]) -> list[Migr
             )
         if entry.checksum != migration.checksum:
             raise SchemaMismatch(
-                f"found migration {entry.version:04}_{migration.name} applied with another "
+                f"found migration {migration.label} applied with another "
                 f"content (checksum {entry.checksum[:12]}, expected {migration.checksum[:12]}); "
                 "reinstall jupyterhub-metrics; a change belongs into a new migration"
             )
@@ -130,7 +137,7 @@ async def migrate(
     done: list[Migration] = []
     while True:
         async with connection.transaction():
-            await connection.execute(query("lock_migrations"))
+            await connection.execute(query("lock_migrations"), timeout=_MIGRATION_SECONDS)
             applied = await applied_migrations(connection)
             if only_if_empty and applied and not done:
                 break
@@ -139,7 +146,7 @@ async def migrate(
                 break
             await _apply(connection, missing[0])
         done.append(missing[0])
-        log.info("applied migration %04d_%s", missing[0].version, missing[0].name)
+        log.info("applied migration %s", missing[0].label)
     await check(connection, known)
     return done
 
@@ -147,10 +154,10 @@ async def migrate(
 async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
     await connection.execute(_data.path("sql", "schema_migrations.sql").read_text())
     try:
-        await connection.execute(migration.script)
+        await connection.execute(migration.script, timeout=_MIGRATION_SECONDS)
     except (asyncpg.DuplicateObjectError, asyncpg.DuplicateTableError) as error:
         raise SchemaMismatch(
-            f"migration {migration.version:04}_{migration.name} found something of that name "
+            f"migration {migration.label} found something of that name "
             f"already there: {error}; expected a database or schema of our own; give one by the DSN"
         ) from error
     await connection.execute(

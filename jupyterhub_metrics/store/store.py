@@ -153,9 +153,13 @@ class Store:
         await self._pool.close()
 
     async def _fetch(self, name: str, *values: Any) -> list[asyncpg.Record]:
+        """All rows; none for a value that no row can hold, such as a name with a NUL in it."""
+
         async def fetch(connection: asyncpg.Connection) -> list[asyncpg.Record]:
-            rows: list[asyncpg.Record] = await connection.fetch(query(name), *values)
-            return rows
+            try:
+                return list(await connection.fetch(query(name), *values))
+            except asyncpg.CharacterNotInRepertoireError:
+                return []
 
         return await self._run(fetch)
 

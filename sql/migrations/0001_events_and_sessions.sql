@@ -226,3 +226,14 @@ FROM ended;
 
 COMMENT ON VIEW session_fold IS
     'What sessions must be, computed from events. Ask for few ids at a time.';
+
+CREATE FUNCTION table_rows(counted regclass) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    found bigint;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM %s', counted) INTO found;
+    RETURN found;
+END
+$$;
+
+COMMENT ON FUNCTION table_rows IS 'The exact number of rows, for jupyterhub-metrics db status.';

@@ -27,18 +27,13 @@ SELECT version, name, checksum, applied_at FROM schema_migrations ORDER BY versi
 INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3);
 
 -- name: table_sizes
--- Every table with its size on disk in bytes, its indexes included.
-SELECT relname AS name, pg_total_relation_size(oid) AS bytes
+-- Each table beside schema_migrations, its rows, and its size in bytes with indexes.
+SELECT relname AS name, table_rows(oid::regclass) AS rows, pg_total_relation_size(oid) AS bytes
 FROM pg_class
-WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid) AND relnamespace IN (
+WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = (
     SELECT relnamespace FROM pg_class WHERE oid = to_regclass('schema_migrations'))
 ORDER BY relname;
 
--- name: status_counts
--- How much there is, and from when.
-SELECT
-    (SELECT count(*) FROM events) AS events,
-    (SELECT count(*) FROM sessions) AS sessions,
-    (SELECT count(*) FROM schema_migrations) AS schema_migrations,
-    (SELECT min(started_at) FROM sessions) AS oldest_session_at,
-    (SELECT max(started_at) FROM sessions) AS newest_session_at;
+-- name: session_range
+-- When the oldest and the newest session started.
+SELECT min(started_at) AS oldest_at, max(started_at) AS newest_at FROM sessions;
