@@ -75,10 +75,11 @@ class Delivery(LoggingConfigurable):
         self._new.set()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        task, self._task = self._task, None
+        while task is not None and not task.done():
+            task.cancel()
+            # Before Python 3.12, wait_for loses a cancellation that meets its result.
+            await asyncio.wait({task}, timeout=0.2)
 
     async def _deliver_for_ever(self) -> None:
         client = AsyncHTTPClient(force_instance=True)
