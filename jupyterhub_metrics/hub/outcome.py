@@ -29,28 +29,28 @@ class Ending:
 
     owner: str
     was_ready: bool
-    awaiting_answer: bool
     actor: str | None
     noted_stopper: str | None
-    error: BaseException | None
-    stop_error: BaseException | None
     found_gone: bool | None
     exit_status: int | None
-    status_is_kubespawners: bool
-    started_at: datetime
     alive_at: datetime
     gone_at: datetime | None
     now: datetime
+    error: BaseException | None = None
+    stop_error: BaseException | None = None
+    awaiting_answer: bool = False
+    status_is_kubespawners: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One event to record: its kind, bounds, reason, actor and exit status."""
+    """One event to record: its kind, bounds, reason, source, actor and exit status."""
 
     kind: str
     not_before: datetime
     not_after: datetime
     reason: str | None
+    source: str = "hub"
     actor: str | None = None
     exit_status: int | None = None
     error: str | None = None
@@ -76,6 +76,7 @@ def _end_of_running(ending: Ending) -> Outcome:
             not_before=ending.alive_at,
             not_after=max(ending.alive_at, ending.gone_at or ending.now),
             reason=stop_reason(stopper, ending.owner) or "died",
+            source="hub_start" if ending.actor == HUB_START else "hub_poll",
             actor=stopper,
             exit_status=_believable_status(ending),
         )
@@ -97,6 +98,7 @@ def _end_of_start(ending: Ending) -> Outcome:
             not_before=ending.alive_at,
             not_after=max(ending.alive_at, ending.now),
             reason="hub_restarted",
+            source="hub_start",
         )
     exit_status = None
     if ending.awaiting_answer and ending.found_gone:

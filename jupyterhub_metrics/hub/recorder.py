@@ -10,23 +10,23 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from traitlets import Dict, Instance, List, Unicode
 from traitlets.config import LoggingConfigurable
 
-from ..model import Event, session_id
+from ..model import Event
 from .actor import HUB_POLL, HUB_START, actor_of, current_actor
-from .clock import SessionClock, utc_now
+from .clock import utc_now
 from .delivery import Delivery
 from .facts import read_facts
 from .outbox import Note, Outbox
 from .outcome import Ending, Outcome, decide, exit_status_of
 from .rejection import Request, current_request, reason_of_rejection
-from .started import stored_started
+from .runs import Run, Runs, aware, same_start
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -46,20 +46,6 @@ def _harmless(method: _Method) -> _Method:
             return None
 
     return guarded  # type: ignore[return-value]
-
-
-@dataclass
-class _Run:
-    """What this process remembers of one run of a spawner, beside the note on disk."""
-
-    clock: SessionClock
-    alive_at: datetime
-    started_at: datetime | None = None
-    exit_status: int | None = None
-    gone_at: datetime | None = None
-    found_gone: bool | None = None
-    deciding: bool = False
-    stop_error: BaseException | None = None
 
 
 class MetricsRecorder(LoggingConfigurable):
@@ -100,38 +86,39 @@ class MetricsRecorder(LoggingConfigurable):
 
     extra_facts = Dict(
         key_trait=Unicode(),
-        help="""Facts to add to every request: name to a callable that takes the spawner and
-        returns text, a number or None. Empty: none.""",
+        help="""Facts to add to every request, or to correct the ones that are read: name to a
+        callable that takes the spawner and returns text, a number or None. Empty: none.""",
     ).tag(config=True)
 
-    outbox = Instance(Outbox, allow_none=True)
     delivery = Instance(Delivery, allow_none=True)
 
     def __init__(
-        self, *, wall: Callable[[], datetime] = utc_now, dialect: str = "sqlite", **kwargs: Any
+        self,
+        *,
+        outbox: Outbox | None = None,
+        wall: Callable[[], datetime] = utc_now,
+        dialect: str = "sqlite",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._wall = wall
-        self._dialect = dialect
-        self._runs: dict[int, _Run] = {}
-        self._alive: dict[int, datetime] = {}
+        self.outbox = outbox or Outbox(Path(self.data_dir).resolve() / "outbox.sqlite", self.log)
         self.faults = 0
-        if self.outbox is None:
-            self.outbox = Outbox(Path(self.data_dir).resolve() / "outbox.sqlite", self.log)
-        self._box: Outbox = self.outbox
+        self._wall = wall
+        self._runs = Runs(self.outbox, self.hub_name, wall, dialect)
+        self._alive: dict[int, datetime] = {}
 
     # -- the life of the Hub -------------------------------------------------
 
     @_harmless
     def open(self) -> None:
         """Open the outbox and read the note of what was open when the Hub last ended."""
-        self._box.open()
+        self.outbox.open()
 
     def start_delivery(self, events_url: str, token_file: Path) -> None:
         """Begin to deliver in the background. Call it from the running event loop."""
         self.delivery = Delivery(
             parent=self,
-            outbox=self._box,
+            outbox=self.outbox,
             hub_name=self.hub_name,
             events_url=events_url,
             token_file=token_file,
@@ -144,19 +131,15 @@ class MetricsRecorder(LoggingConfigurable):
         if self.delivery is not None:
             await self.delivery.stop()
         self.remember_alive()
-        await asyncio.to_thread(self._box.checkpoint)
-        self._box.close()
+        await asyncio.to_thread(self.outbox.checkpoint)
+        self.outbox.close()
 
     @_harmless
     def remember_alive(self) -> None:
         """Write down when each server was last seen alive."""
         alive, self._alive = self._alive, {}
-        rows = []
-        for spawner_id, moment in alive.items():
-            note = self._box.note(spawner_id)
-            if note is not None:
-                rows.append((spawner_id, note.session_id, moment))
-        self._box.touch(rows)
+        notes = ((self.outbox.note(spawner_id), at) for spawner_id, at in alive.items())
+        self.outbox.touch([(note.spawner_id, note.session_id, at) for note, at in notes if note])
 
     @_harmless
     def settle_unknown(self, started_of: Mapping[int, datetime | None]) -> None:
@@ -166,71 +149,81 @@ class MetricsRecorder(LoggingConfigurable):
         another start, or none, ended while nobody looked: in [last seen alive, now]. Where the
         row itself is gone the note stays: the process may live on, which drift settles.
         """
-        for note in self._box.notes():
+        for note in self.outbox.notes():
             if note.spawner_id not in started_of:
                 continue
             started = started_of[note.spawner_id]
-            if started is not None and _same_start(_aware(started), note.started_at):
+            if started is not None and same_start(aware(started), note.started_at):
                 continue
-            clock = SessionClock(note.alive_at, wall=self._wall)
-            ending = self._ending(note, _Run(clock, note.alive_at, found_gone=True), None, False)
-            ending = replace(ending, actor=HUB_START)
-            self._record_end(note, decide(ending), {}, source="hub_start")
+            run = self._runs.of(note)
+            run.found_gone = True
+            ending = replace(self._ending(note, run), actor=HUB_START)
+            self._record_end(note, run, decide(ending), {})
 
     # -- the life of a server ------------------------------------------------
 
     def moment_of(self, spawner: Any) -> datetime:
         """Now, by the clock of the spawner's session where it has one."""
-        run = self._runs.get(_row_id(spawner))
+        run = self._runs.seen(spawner)
         return run.clock.now() if run else self._wall()
 
     @_harmless
     def requested(self, spawner: Any) -> None:
-        started_at = self._started(spawner)
+        """The Hub has given the run its ``started`` and is about to start the server."""
+        started_at = self._runs.started(spawner)
         if started_at is None:
             return
-        if request := current_request():
-            request.recorded = True
-        self._begin(spawner, started_at, self._facts(spawner, extra=True))
+        self._mark_request()
+        run = self._runs.begin(spawner, started_at)
+        note = self._runs.new_note(spawner, run)
+        stale = self.outbox.note(note.spawner_id)
+        if stale is not None:
+            self.log.warning(
+                "Server %s: found an open session that began at %s; expected none at a new start; "
+                "its end was not seen and drift settles it",
+                spawner._log_name,
+                stale.started_at,
+            )
+        facts = {**self._new_facts(spawner, run), **self._extra_facts(spawner)}
+        self._append([self._event(note, "requested", started_at, facts=facts)], keep=note)
 
     @_harmless
     def ready(self, spawner: Any) -> None:
         """The server answered and is routed; at the Hub's start: it is still running."""
-        spawner_id = _row_id(spawner)
-        note = self._note(spawner)
-        at_start = current_actor() == HUB_START
+        note = self._runs.note(spawner)
+        inferred = note is None or current_actor() == HUB_START
         if note is None:
-            started_at = self._started(spawner)
+            started_at = self._runs.started(spawner)
             if started_at is None:
                 return
-            note, run = self._track(spawner, started_at)
-            at_start = True
-        else:
-            run = self._run(note)
-        now = run.clock.now()
-        since = note.alive_at
-        run.alive_at = now
+            note = self._runs.new_note(spawner, self._runs.begin(spawner, started_at))
+        run = self._runs.of(note)
+        since, run.alive_at = note.alive_at, run.clock.now()
+        known = replace(note, ready=True, alive_at=run.alive_at, stopping_by=None)
         if note.ready:
-            self._box.append([], keep=replace(note, alive_at=now, stopping_by=None))
+            self._append([], keep=known)
             return
-        note = replace(note, ready=True, alive_at=now)
         event = self._event(
-            note,
+            known,
             "ready",
-            now,
-            not_before=since if at_start else now,
-            source="hub_start" if at_start else "hub",
-            facts=self._facts(spawner),
+            run.alive_at,
+            not_before=since if inferred else None,
+            source="hub_start" if inferred else "hub",
+            facts=self._new_facts(spawner, run),
         )
-        self._box.append([event], keep=note)
-        self._alive.pop(spawner_id, None)
-        self._wake()
+        self._append([event], keep=known)
 
     @_harmless
-    def polled(self, spawner: Any, status: int | None, began: datetime) -> None:
+    def polling(self, spawner: Any) -> None:
+        """Polling begins: whatever was about to be decided, the server runs."""
+        run = self._runs.seen(spawner)
+        if run is not None:
+            run.deciding, run.found_gone, run.stop_error = False, None, None
+
+    @_harmless
+    def polled(self, spawner: Any, status: Any, began: datetime) -> None:
         """What a poll said; ``began`` is when it was asked, the last moment it vouches for."""
-        note = self._note(spawner)
-        run = self._run(note) if note else self._runs.get(_row_id(spawner))
+        note, run = self._runs.note(spawner), self._runs.seen(spawner)
         if run is None:
             return
         if run.deciding and run.found_gone is None:
@@ -247,152 +240,91 @@ class MetricsRecorder(LoggingConfigurable):
                 run.found_gone = True
 
     @_harmless
-    def polling(self, spawner: Any) -> None:
-        """Polling begins: whatever was about to be decided, the server runs."""
-        run = self._runs.get(_row_id(spawner))
-        if run is not None:
-            run.deciding, run.found_gone, run.stop_error = False, None, None
-
-    @_harmless
     def stopping(self, spawner: Any) -> None:
         """Polling stops; perhaps a stop begins. ``started`` is still there, soon it is not."""
-        note = self._note(spawner)
+        note, started_at = self._runs.note(spawner), self._runs.started(spawner)
         if note is None:
-            started_at = self._started(spawner)
             if started_at is not None:
-                clock = SessionClock(started_at, wall=self._wall)
-                run = _Run(clock, started_at, started_at=started_at, deciding=True)
-                self._runs[_row_id(spawner)] = run
+                self._runs.begin(spawner, started_at).deciding = True
             return
-        run = self._run(note)
-        run.deciding = True
+        self._runs.of(note).deciding = True
         actor = current_actor()
         if note.stopping_by is None and actor not in (None, HUB_POLL, HUB_START):
-            self._box.append([], keep=replace(note, stopping_by=actor))
+            self._append([], keep=replace(note, stopping_by=actor))
 
     @_harmless
     def stop_raised(self, spawner: Any, error: BaseException) -> None:
-        run = self._runs.get(_row_id(spawner))
+        run = self._runs.seen(spawner)
         if run is not None:
             run.stop_error = error
 
     @_harmless
     def poll_raised(self, spawner: Any, error: BaseException) -> None:
         """A poll that raises while a stop begins makes that stop raise."""
-        run = self._runs.get(_row_id(spawner))
+        run = self._runs.seen(spawner)
         if run is not None and run.deciding:
             run.stop_error = error
 
     @_harmless
     def ended(self, spawner: Any, error: BaseException | None) -> None:
         """The Hub has finished stopping, or trying to; ``error`` is what it is handling."""
-        note = self._note(spawner)
-        at_start = current_actor() == HUB_START
+        note, run = self._runs.note(spawner), self._runs.seen(spawner)
+        if run is None:
+            self._failed_before_start(spawner, error)
+            return
         if note is None:
-            run = self._runs.get(_row_id(spawner))
-            if run is None or run.started_at is None:
-                self._rejected_before_request(spawner, error)
-                return
             # Nobody noted this run. At the Hub's start it is one that ran before we did.
-            if request := current_request():
-                request.recorded = True
-            note, run = self._track(spawner, run.started_at, run)
-            note = replace(note, ready=at_start)
-        run = self._run(note)
-        self._notice_rename(spawner, note, run)
-        note = self._box.note(note.spawner_id) or note
-        awaiting = bool(getattr(spawner, "_waiting_for_response", False))
-        ending = self._ending(note, run, error, awaiting, kubespawner=hasattr(spawner, "pod_name"))
-        facts = {} if note.ready else self._facts(spawner)
-        source = "hub_start" if at_start else "hub_poll" if run.found_gone else "hub"
-        self._record_end(note, decide(ending), facts, source=source)
+            self._mark_request()
+            note = replace(self._runs.new_note(spawner, run), ready=current_actor() == HUB_START)
+        note = self._notice_rename(spawner, note, run)
+        ending = replace(
+            self._ending(note, run),
+            error=error,
+            awaiting_answer=bool(getattr(spawner, "_waiting_for_response", False)),
+            status_is_kubespawners=hasattr(spawner, "pod_name"),
+        )
+        facts = {} if note.ready else self._new_facts(spawner, run)
+        self._record_end(note, run, decide(ending), facts)
 
     @_harmless
     def rejected(self, request: Request, error: BaseException) -> None:
         """A request that never became a session, seen around the Hub's spawn handler."""
-        if request.recorded:
-            return
         reason = reason_of_rejection(error)
-        if reason is None:
-            return
+        if reason is not None and not request.recorded:
+            self._reject(request, reason)
+
+    # -- within --------------------------------------------------------------
+
+    def _failed_before_start(self, spawner: Any, error: BaseException | None) -> None:
+        """The authenticator's ``pre_spawn_start`` raised: no start, no session."""
+        request = current_request() or Request(
+            spawner.user.name,
+            spawner.name or "",
+            actor_of(getattr(spawner.handler, "current_user", None)),
+        )
+        if error is not None and not request.recorded:
+            self._reject(request, "pre_spawn_failed")
+
+    def _reject(self, request: Request, reason: str) -> None:
         request.recorded = True
-        now = self._wall()
         event = Event(
             kind="rejected",
             hub=self.hub_name,
             username=request.username,
             server_name=request.server_name,
-            occurred_at=now,
+            occurred_at=self._wall(),
             source="hub",
             reason=reason,
             actor=request.actor,
         )
-        self._box.append([event])
-        self._wake()
+        self._append([event])
 
-    # -- within --------------------------------------------------------------
+    def _mark_request(self) -> None:
+        request = current_request()
+        if request is not None:
+            request.recorded = True
 
-    def _started(self, spawner: Any) -> datetime | None:
-        started = spawner.orm_spawner.started
-        return None if started is None else stored_started(_aware(started), self._dialect)
-
-    def _note(self, spawner: Any) -> Note | None:
-        """The note of the spawner's present run; one of an older run does not count."""
-        note = self._box.note(_row_id(spawner))
-        started = spawner.orm_spawner.started
-        if note is None or started is None:
-            return note
-        return note if _same_start(_aware(started), note.started_at) else None
-
-    def _run(self, note: Note) -> _Run:
-        run = self._runs.get(note.spawner_id)
-        if run is None:
-            run = _Run(SessionClock(note.alive_at, wall=self._wall), note.alive_at)
-            self._runs[note.spawner_id] = run
-        return run
-
-    def _track(
-        self, spawner: Any, started_at: datetime, run: _Run | None = None
-    ) -> tuple[Note, _Run]:
-        username, server_name = spawner.user.name, spawner.name or ""
-        note = Note(
-            spawner_id=_row_id(spawner),
-            session_id=session_id(self.hub_name, username, server_name, started_at),
-            username=username,
-            current_username=username,
-            server_name=server_name,
-            started_at=started_at,
-            ready=False,
-            alive_at=started_at,
-        )
-        run = run or _Run(SessionClock(started_at, wall=self._wall), started_at)
-        self._runs[note.spawner_id] = run
-        return note, run
-
-    def _begin(self, spawner: Any, started_at: datetime, facts: dict[str, Any]) -> None:
-        stale = self._box.note(_row_id(spawner))
-        if stale is not None:
-            self.log.warning(
-                "Server %s: found an open session that began at %s; expected none at a new start; "
-                "its end was not seen and drift settles it",
-                spawner._log_name,
-                stale.started_at,
-            )
-        note, _ = self._track(spawner, started_at)
-        self._box.append([self._event(note, "requested", started_at, facts=facts)], keep=note)
-        self._wake()
-
-    def _event(
-        self,
-        note: Note,
-        kind: str,
-        occurred_at: datetime,
-        *,
-        not_before: datetime | None = None,
-        not_after: datetime | None = None,
-        source: str = "hub",
-        **details: Any,
-    ) -> Event:
+    def _event(self, note: Note, kind: str, occurred_at: datetime, **details: Any) -> Event:
         return Event(
             kind=kind,
             hub=self.hub_name,
@@ -401,135 +333,81 @@ class MetricsRecorder(LoggingConfigurable):
             session_id=note.session_id,
             started_at=note.started_at,
             occurred_at=occurred_at,
-            not_before=not_before,
-            not_after=not_after,
-            source=source,
-            **details,
+            **{"source": "hub", **details},
         )
 
-    def _ending(
-        self,
-        note: Note,
-        run: _Run,
-        error: BaseException | None,
-        awaiting_answer: bool,
-        *,
-        kubespawner: bool = False,
-    ) -> Ending:
+    def _ending(self, note: Note, run: Run) -> Ending:
         return Ending(
             owner=note.current_username,
             was_ready=note.ready,
-            awaiting_answer=awaiting_answer,
             actor=current_actor(),
             noted_stopper=note.stopping_by,
-            error=error,
             stop_error=run.stop_error,
             found_gone=run.found_gone,
             exit_status=run.exit_status,
-            status_is_kubespawners=kubespawner,
-            started_at=note.started_at,
             alive_at=max(run.alive_at, note.alive_at),
             gone_at=run.gone_at,
             now=run.clock.now(),
         )
 
     def _record_end(
-        self, note: Note, outcomes: list[Outcome], facts: dict[str, Any], *, source: str
+        self, note: Note, run: Run, outcomes: list[Outcome], facts: dict[str, Any]
     ) -> None:
-        events = []
-        for outcome in outcomes:
-            details = dict(facts)
-            if outcome.error is not None:
-                details["error"] = outcome.error
-            events.append(
-                self._event(
-                    note,
-                    outcome.kind,
-                    outcome.not_before,
-                    not_before=outcome.not_before,
-                    not_after=outcome.not_after,
-                    source=source if outcome.kind != "stop_failed" else "hub",
-                    reason=outcome.reason,
-                    actor=outcome.actor,
-                    exit_status=outcome.exit_status,
-                    facts=details,
-                )
+        events = [
+            self._event(
+                note,
+                outcome.kind,
+                outcome.not_before,
+                not_before=outcome.not_before,
+                not_after=outcome.not_after,
+                source=outcome.source,
+                reason=outcome.reason,
+                actor=outcome.actor,
+                exit_status=outcome.exit_status,
+                facts={**facts, "error": outcome.error} if outcome.error else facts,
             )
-        run = self._runs.pop(note.spawner_id, None)
+            for outcome in outcomes
+        ]
+        self._runs.forget(note)
         self._alive.pop(note.spawner_id, None)
-        self._box.append(events, drop=note.spawner_id)
-        if run is not None and run.clock.stepped_back:
+        self._append(events, drop=note.spawner_id)
+        if run.clock.stepped_back:
             self.log.warning(
                 "Server %s/%s: found the Hub's clock set back during its session; its length "
                 "comes from the monotonic clock; let a time service slew the clock instead",
                 note.current_username,
                 note.server_name,
             )
-        self._wake()
 
-    def _notice_rename(self, spawner: Any, note: Note, run: _Run) -> None:
+    def _notice_rename(self, spawner: Any, note: Note, run: Run) -> Note:
+        """The note, under the user's present name."""
         name = spawner.user.name
         if name == note.current_username:
-            return
+            return note
         renamed = replace(note, current_username=name)
         event = self._event(note, "renamed", run.clock.now(), facts={"username": name})
-        self._box.append([event], keep=renamed)
-        self._wake()
+        self._append([event], keep=renamed)
+        return renamed
 
-    def _rejected_before_request(self, spawner: Any, error: BaseException | None) -> None:
-        """The authenticator's ``pre_spawn_start`` raised: no start, no session."""
-        if error is None:
-            return
-        request = current_request() or Request(spawner.user.name, spawner.name or "")
-        if request.recorded:
-            return
-        request.recorded = True
-        event = Event(
-            kind="rejected",
-            hub=self.hub_name,
-            username=spawner.user.name,
-            server_name=spawner.name or "",
-            occurred_at=self._wall(),
-            source="hub",
-            reason="pre_spawn_failed",
-            actor=request.actor or actor_of(getattr(spawner.handler, "current_user", None)),
-        )
-        self._box.append([event])
-        self._wake()
-
-    def _facts(self, spawner: Any, *, extra: bool = False) -> dict[str, Any]:
+    def _new_facts(self, spawner: Any, run: Run) -> dict[str, Any]:
+        """The facts that differ from those already recorded for the run."""
         facts = read_facts(
             spawner,
             option_patterns=self.allowed_user_options,
             gpu_patterns=self.gpu_resources,
             log=self.log,
         )
-        if extra:
-            facts.update(
-                {
-                    name: value
-                    for name, reader in self.extra_facts.items()
-                    if (value := reader(spawner)) is not None
-                }
-            )
-        return facts
+        new = {name: value for name, value in facts.items() if run.facts.get(name) != value}
+        run.facts.update(new)
+        return new
 
-    def _wake(self) -> None:
-        if self.delivery is not None:
+    def _extra_facts(self, spawner: Any) -> dict[str, Any]:
+        found = {name: reader(spawner) for name, reader in self.extra_facts.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _append(
+        self, events: list[Event], *, keep: Note | None = None, drop: int | None = None
+    ) -> None:
+        self.outbox.append(events, keep=keep, drop=drop)
+        if events and self.delivery is not None:
             self.delivery.wake()
-
-
-def _row_id(spawner: Any) -> int:
-    return int(spawner.orm_spawner.id)
-
-
-def _aware(started: datetime) -> datetime:
-    """JupyterHub keeps naive datetimes in UTC."""
-    if started.tzinfo is None:
-        return started.replace(tzinfo=timezone.utc)
-    return started.astimezone(timezone.utc)
-
-
-def _same_start(one: datetime, other: datetime) -> bool:
-    """Equal, or within the second to which some databases cut what they store."""
-    return abs((one - other).total_seconds()) <= 1.0
