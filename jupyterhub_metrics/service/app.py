@@ -10,12 +10,13 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from prometheus_client import disable_created_metrics
 from traitlets import Bool, Dict, Float, Integer, Unicode, default
 from traitlets.config import Application, catch_config_error
 
@@ -108,22 +109,23 @@ class MetricsService(Application):
     ).tag(config=True)
 
     parent_pid: int | None = None
+    environment: Mapping[str, str] = os.environ
 
     @default("config_file")
     def _default_config_file(self) -> str:
-        return os.environ.get(CONFIG_VARIABLE, "")
+        return self.environment.get(CONFIG_VARIABLE, "")
 
     @default("data_dir")
     def _default_data_dir(self) -> str:
-        return os.environ.get(DATA_DIR_VARIABLE) or "jupyterhub-metrics"
+        return self.environment.get(DATA_DIR_VARIABLE) or "jupyterhub-metrics"
 
     @default("hub_name")
     def _default_hub_name(self) -> str:
-        return os.environ.get(HUB_NAME_VARIABLE, "")
+        return self.environment.get(HUB_NAME_VARIABLE, "")
 
     @default("url")
     def _default_url(self) -> str:
-        return os.environ.get("JUPYTERHUB_SERVICE_URL", "")
+        return self.environment.get("JUPYTERHUB_SERVICE_URL", "")
 
     @default("log_level")
     def _default_log_level(self) -> int:
@@ -139,6 +141,8 @@ class MetricsService(Application):
         service = cls()
         service.parent_pid = parent_pid
         service.initialize()
+        # the moments at which counters were made say nothing and double what is scraped
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         try:
             asyncio.run(service.run())
         except (MetricsError, OSError) as error:
@@ -178,7 +182,7 @@ class MetricsService(Application):
 
         Raises ConfigurationError before it listens, OSError if the address cannot be bound.
         """
-        managed = bool(os.environ.get("JUPYTERHUB_SERVICE_NAME"))
+        managed = bool(self.environment.get("JUPYTERHUB_SERVICE_NAME"))
         server = self.make_server(utc_now)
         await server.run(self.parent_pid if self.follow_parent and managed else None)
 
@@ -205,7 +209,7 @@ class MetricsService(Application):
         )
 
     def _wire(self, clock: Callable[[], datetime]) -> Wiring:
-        environment = os.environ
+        environment = self.environment
         data_dir = Path(self.data_dir)
         hub_host = environment.get("JUPYTERHUB_HOST", "").rstrip("/")
         base_url = "/" + environment.get("JUPYTERHUB_BASE_URL", "/").strip("/")

@@ -12,7 +12,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from ..errors import ConfigurationError, DatabaseUnavailable, MetricsError, SchemaMismatch
+from ..errors import DatabaseUnavailable, MetricsError, SchemaMismatch
 from ..store import Store
 from .metrics import Metrics
 
@@ -33,8 +33,8 @@ class Source(Protocol):
     async def open(self) -> Store:
         """Raises DatabaseUnavailable, SchemaMismatch or ConfigurationError."""
 
-    def ended(self) -> bool:
-        """Whether a server that :meth:`open` started has ended by itself."""
+    def stale(self) -> bool:
+        """Whether the place that :meth:`open` opened is no longer the one to use."""
 
     async def close(self) -> None:
         """Stops what :meth:`open` has started."""
@@ -94,10 +94,9 @@ class Database:
     async def _round(self) -> float:
         self._lost.clear()
         try:
-            if self._store is not None and self._source.ended():
+            if self._store is not None and not self._up and self._source.stale():
                 store, self._store = self._store, None
-                log.error("the embedded PostgreSQL has ended by itself; starting it again")
-                await store.close()
+                await asyncio.wait_for(store.close(), CHECK_TIMEOUT_SECONDS)
             if self._store is None:
                 self._store = await self._source.open()
             else:
@@ -109,8 +108,6 @@ class Database:
         except (DatabaseUnavailable, asyncio.TimeoutError) as error:
             reason = str(error) or "the database does not answer"
             self._turn_down(reason, logging.WARNING)
-        except ConfigurationError as error:
-            self._turn_down(str(error), logging.ERROR)
         except MetricsError as error:
             self._turn_down(str(error), logging.ERROR)
         except Exception:

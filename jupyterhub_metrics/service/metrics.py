@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from uuid import UUID
 
 from prometheus_client import (
     CollectorRegistry,
@@ -39,6 +40,9 @@ TASKS = ("database",)
 OTHER = "other"
 """Keeps the labels a closed set: a reason that a newer Hub knows and this code does not."""
 
+MAX_REMEMBERED = 10_000
+"""Ids of counted spawn requests that are kept, oldest forgotten first: a resent one is recent."""
+
 _INGEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LAG_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 21600, 86400, 604800)
 
@@ -48,6 +52,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
+        self._spawns_counted: dict[UUID, None] = {}
         ProcessCollector(namespace="jupyterhub_metrics", registry=self.registry)
         build = Info("jupyterhub_metrics_build", "Version of this software", registry=self.registry)
         build.info({"version": __version__})
@@ -109,6 +114,8 @@ class Metrics:
     def committed(self, events: Sequence[Event], new: int, now: datetime) -> None:
         """Counts events that were just committed, ``new`` of them for the first time."""
         self.events_new.inc(new)
+        if new:
+            self.spawns_rejected(events)
         for event in events:
             self.events_received.labels(event.kind).inc()
             if event.source != "simulation":
@@ -117,11 +124,15 @@ class Metrics:
                 self.commit_lag.observe(max(0.0, lag))
 
     def spawns_rejected(self, events: Iterable[Event]) -> None:
-        """Counts ``rejected`` events by their reason."""
+        """Counts ``rejected`` events by their reason, also those that come twice only once."""
         for event in events:
-            if event.kind == "rejected":
-                known = event.reason in REJECTION_REASONS
-                self.spawn_requests_rejected.labels(event.reason if known else OTHER).inc()
+            if event.kind != "rejected" or event.id is None or event.id in self._spawns_counted:
+                continue
+            if len(self._spawns_counted) >= MAX_REMEMBERED:
+                self._spawns_counted.pop(next(iter(self._spawns_counted)))
+            self._spawns_counted[event.id] = None
+            known = event.reason in REJECTION_REASONS
+            self.spawn_requests_rejected.labels(event.reason if known else OTHER).inc()
 
     def events_malformed(self, rejections: Iterable[Rejection]) -> None:
         for rejection in rejections:

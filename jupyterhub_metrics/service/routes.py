@@ -20,11 +20,10 @@ ENDPOINTS: dict[str, type[Any]] = {
     "health/live": health.LiveHandler,
     "health/ready": health.ReadyHandler,
     "metrics": metrics.MetricsHandler,
-    "static/<file>": base.Asset,
 }
 """Every address under the prefix, as the documentation lists them."""
 
-_PATTERNS = {"<name>": "([^/]+)", "<file>": "(.+)"}
+_NAME = "([^/]+)"
 ASSETS = _data.path("share", "jupyter", "jupyterhub-metrics", "static")
 
 
@@ -35,11 +34,8 @@ def make_application(wiring: Wiring, cookie_secret: bytes) -> Application:
     for endpoint, handler in ENDPOINTS.items():
         if wiring.hub_auth is None and issubclass(handler, Visitor):
             handler = page.LoginNotPossible
-        pattern = re.escape(endpoint)
-        for placeholder, group in _PATTERNS.items():
-            pattern = pattern.replace(placeholder, group)
-        options = {"path": ASSETS} if handler is base.Asset else {}
-        rules.append((f"{prefix}{pattern}", handler, options))
+        pattern = re.escape(endpoint).replace("<name>", _NAME)
+        rules.append((f"{prefix}{pattern}", handler))
     rules.append((prefix.rstrip("/"), base.AddSlash))
     return Application(
         rules,
@@ -48,6 +44,7 @@ def make_application(wiring: Wiring, cookie_secret: bytes) -> Application:
         cookie_secret=cookie_secret,
         xsrf_cookies=True,
         log_function=base.log_request,
+        static_handler_class=base.Asset,
         static_path=str(ASSETS),
         static_url_prefix=f"{wiring.prefix}static/",
     )

@@ -44,7 +44,7 @@ class ConfiguredSource:
         self._data_dir = data_dir
         self._pool_connections = pool_connections
         self._server: EmbeddedServer | None = None
-        self._embedded_dsn = ""
+        self._opened = ""
 
     async def open(self) -> Store:
         """An open store over a schema that this code knows.
@@ -53,23 +53,32 @@ class ConfiguredSource:
         SchemaMismatch or ConfigurationError.
         """
         dsn = self._dsn()
-        if dsn is not None:
-            return await open_store(dsn, migrate="if_empty", max_connections=self._pool_connections)
-        if self.ended():
-            await self.close()
-        if self._server is None:
-            server = EmbeddedServer(self._data_dir)
-            self._embedded_dsn = await server.start()
-            self._server = server
+        if dsn is None:
+            dsn = await self._start_embedded()
+        self._opened = dsn
         return await open_store(
-            self._embedded_dsn, migrate="always", max_connections=self._pool_connections
+            dsn,
+            migrate="if_empty" if self._server is None else "always",
+            max_connections=self._pool_connections,
         )
 
-    def ended(self) -> bool:
-        """Whether the embedded server was started and has ended by itself."""
-        return self._server is not None and self._server.pid is None
+    def stale(self) -> bool:
+        """Whether another address is configured now, or the embedded server ended by itself."""
+        if self._server is not None:
+            return self._server.pid is None
+        return self._dsn() != self._opened
 
     async def close(self) -> None:
+        """Stops the embedded server, if it was started."""
         server, self._server = self._server, None
         if server is not None:
             await server.stop()
+
+    async def _start_embedded(self) -> str:
+        if self._server is not None and self._server.pid is not None:
+            return self._opened
+        await self.close()
+        server = EmbeddedServer(self._data_dir)
+        dsn = await server.start()
+        self._server = server
+        return dsn

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from tornado.web import stream_request_body
 
 from ...errors import DatabaseUnavailable
@@ -12,15 +10,23 @@ from ..credentials import bearer
 from ..database import RETRY_AFTER_SECONDS
 from .base import JSONHandler
 
+READ_LIMITS = 8
+"""How many times the limit of a body is read before the sender is cut off."""
+
 
 @stream_request_body
 class IngestHandler(JSONHandler):
-    """``POST api/v1/events``; the secret and the size are judged before the body is read."""
+    """``POST api/v1/events``; the secret and the size are judged before the body is kept.
+
+    A refused body is read to its end and dropped, because a sender that is cut off may lose the
+    answer; one that is far too large is cut off.
+    """
 
     hub: str
 
     def initialize(self) -> None:
         self._body = bytearray()
+        self._refused: BatchRefused | None = None
         self._under_way = False
         self._posting = False
 
@@ -31,28 +37,30 @@ class IngestHandler(JSONHandler):
         super().prepare()
         self.wiring.requests.begin()
         self._under_way = True
-        # a refused body is read and dropped, so that its sender sees the answer
-        self.request.connection.set_max_body_size(sys.maxsize)
+        self.request.connection.set_max_body_size(READ_LIMITS * self.wiring.max_body_bytes)
         try:
             self.hub = self._bound_hub()
             announced = self.request.headers.get("Content-Length", "")
             # what is no number is refused by tornado, which reads it next
             self._check_size(int(announced) if announced.isdecimal() else 0)
         except BatchRefused as refused:
-            self._refuse(refused)
+            self._refused = refused
 
     def data_received(self, chunk: bytes) -> None:
-        if self._finished:
+        if self._refused is not None:
             return
         self._body += chunk
         try:
             self._check_size(len(self._body))
         except BatchRefused as refused:
+            self._refused = refused
             self._body.clear()
-            self._refuse(refused)
 
     async def post(self) -> None:
         self._posting = True
+        if self._refused is not None:
+            self._refuse(self._refused)
+            return
         wiring = self.wiring
         began = wiring.monotonic()
         try:
@@ -125,6 +133,4 @@ class IngestHandler(JSONHandler):
 
     def _refuse(self, refused: BatchRefused) -> None:
         self.wiring.metrics.requests_rejected.labels(refused.reason).inc()
-        if refused.status == 413 or not hasattr(self, "hub"):
-            self.set_header("Connection", "close")
         self.answer(refused.status, {"error": str(refused), "field": refused.field})
