@@ -17,7 +17,7 @@ from ..errors import ConfigurationError
 from .area import Area
 from .capabilities import Capabilities, read_capabilities
 from .embedded import EmbeddedServer, dsn_of_running
-from .failures import place, translated
+from .failures import connecting, place, translated
 from .migrations import Migration, applied_migrations, known_migrations, migrate, pending
 from .queries import query
 from .store import CONNECT_SECONDS
@@ -103,13 +103,14 @@ async def embedded_dsn(data_dir: Path, *, create: bool) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def _connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    with translated(dsn):
+    with connecting(dsn):
         connection = await asyncpg.connect(
             dsn,
             timeout=CONNECT_SECONDS,
             server_settings={"application_name": "jupyterhub-metrics db", "timezone": "UTC"},
         )
-        try:
+    try:
+        with translated(dsn):
             yield connection
-        finally:
-            await connection.close()
+    finally:
+        await connection.close()

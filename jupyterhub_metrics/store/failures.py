@@ -54,6 +54,21 @@ def translated(dsn: str) -> Iterator[None]:
         raise translation(error, dsn) from error
 
 
+@contextmanager
+def connecting(dsn: str) -> Iterator[None]:
+    """Like :func:`translated`, for the first contact, where the DSN itself may be at fault."""
+    with translated(dsn):
+        try:
+            yield
+        except ValueError:
+            # asyncpg's own text may hold the whole address, so it is not passed on
+            raise ConfigurationError(
+                "the database's DSN cannot be read; expected "
+                "postgresql://user:password@host:port/name with special characters as %XX; "
+                "correct it"
+            ) from None
+
+
 def translation(error: BaseException, dsn: str) -> MetricsError:
     """What this error means for the database at ``dsn``."""
     where = place(dsn)
@@ -77,10 +92,6 @@ def translation(error: BaseException, dsn: str) -> MetricsError:
         return DatabaseUnavailable(
             f"the database forbids {where} what is needed: {text}; expected the owner of the "
             "schema; grant it, or use another user"
-        )
-    if isinstance(error, asyncpg.InterfaceError) and "DSN" in text:
-        return ConfigurationError(
-            "the database's DSN cannot be read; expected postgresql://user:password@host:port/name"
         )
     if isinstance(error, asyncio.TimeoutError) and not isinstance(error, asyncpg.PostgresError):
         text = "no answer in time"

@@ -20,7 +20,7 @@ from ..errors import MalformedEvent
 from ..model import Event, Session, canonical
 from .capabilities import Capabilities, read_capabilities
 from .facts import stored_facts
-from .failures import CONNECTION_LOST, UNSTORABLE, place, translated
+from .failures import CONNECTION_LOST, UNSTORABLE, connecting, place, translated
 from .migrations import check, known_migrations, migrate
 from .queries import query
 
@@ -68,7 +68,7 @@ async def open_store(
 
     Raises DatabaseUnavailable, SchemaMismatch, or ConfigurationError for a DSN that cannot be read.
     """
-    with translated(dsn):
+    with connecting(dsn):
         pool = await asyncpg.create_pool(
             dsn,
             min_size=1,
@@ -117,6 +117,8 @@ class Store:
         not as new. Events whose values the database refuses are left out and reported, the
         others are stored.
         """
+        if not events:
+            return IngestResult(0, 0)
         try:
             return IngestResult(len(events), await self._ingest(events))
         except _Unstorable:

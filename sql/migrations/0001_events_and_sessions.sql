@@ -127,7 +127,7 @@ CREATE FUNCTION session_end_rank(
         WHEN kind = 'corrected' AND coalesce(facts ->> 'corrects', 'end') <> 'end' THEN NULL
         WHEN source = 'container' THEN 1
         WHEN not_before = not_after THEN 0
-        ELSE 2
+        WHEN not_before < not_after THEN 2
     END
 $$;
 

@@ -1,0 +1,75 @@
+"""A real PostgreSQL for tests: one server for the session, a fresh database for each test.
+
+Loaded as a pytest plugin by ``conftest.py``. The server is an embedded one, or the one that
+``JUPYTERHUB_METRICS_TEST_DSN`` points to, whose user must be allowed to create databases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from jupyterhub_metrics.store import EmbeddedServer, Store, open_store
+
+SERVER_VARIABLE = "JUPYTERHUB_METRICS_TEST_DSN"
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """A folder with a short path that the embedded server's own account can pass through."""
+    folder = Path(tempfile.mkdtemp(prefix="jhm-test-", dir="/tmp"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[str]:
+    """DSN of the session's server, as one who may create databases."""
+    given = os.environ.get(SERVER_VARIABLE)
+    if given:
+        yield given
+        return
+    folder = Path(tempfile.mkdtemp(prefix="jhm-test-", dir="/tmp"))
+    folder.chmod(0o711)
+    server = EmbeddedServer(folder)
+    # a loop of its own: the tests' loops come and go
+    loop = asyncio.new_event_loop()
+    try:
+        yield loop.run_until_complete(server.start())
+    finally:
+        loop.run_until_complete(server.stop())
+        loop.close()
+        shutil.rmtree(folder)
+
+
+def with_database(dsn: str, name: str) -> str:
+    return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+
+
+@pytest.fixture
+async def postgres_dsn(database_server: str) -> AsyncIterator[str]:
+    """DSN of an empty database, dropped after the test."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    connection = await asyncpg.connect(database_server)
+    await connection.execute(f"CREATE DATABASE {name}")
+    yield with_database(database_server, name)
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture
+async def store(postgres_dsn: str) -> AsyncIterator[Store]:
+    """An open store over an empty, migrated database."""
+    opened = await open_store(postgres_dsn)
+    yield opened
+    await opened.close()

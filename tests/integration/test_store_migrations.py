@@ -1,0 +1,121 @@
+"""The schema is brought up to date once, and one that the code does not know is refused."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from jupyterhub_metrics.errors import SchemaMismatch
+from jupyterhub_metrics.store import open_store
+from jupyterhub_metrics.store.migrations import (
+    Migration,
+    applied_migrations,
+    known_migrations,
+    migrate,
+)
+from jupyterhub_metrics.store.queries import all_queries
+
+KNOWN = known_migrations()
+NEXT = len(KNOWN) + 1
+
+
+@pytest.fixture
+async def connection(postgres_dsn: str):
+    opened = await asyncpg.connect(postgres_dsn)
+    yield opened
+    await opened.close()
+
+
+async def test_every_named_query_is_understood_by_a_real_server(connection) -> None:
+    await migrate(connection, KNOWN)
+    for name, text in all_queries().items():
+        assert await connection.prepare(text), name
+
+
+async def test_migrating_twice_applies_nothing_more(connection) -> None:
+    assert await migrate(connection, KNOWN) == KNOWN
+    assert await migrate(connection, KNOWN) == []
+
+
+async def test_services_that_start_at_once_migrate_once(postgres_dsn: str, connection) -> None:
+    stores = await asyncio.gather(*(open_store(postgres_dsn) for _ in range(4)))
+    assert [entry.version for entry in await applied_migrations(connection)] == list(range(1, NEXT))
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_a_failing_migration_leaves_nothing_and_keeps_what_came_before(connection) -> None:
+    broken = Migration(NEXT, "broken", "CREATE TABLE half (); SELECT 1 / 0;")
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await migrate(connection, [*KNOWN, broken])
+    assert len(await applied_migrations(connection)) == len(KNOWN)
+    assert await connection.fetchval("SELECT to_regclass('half')") is None
+    mended = Migration(NEXT, "broken", "CREATE TABLE half ();")
+    assert await migrate(connection, [*KNOWN, mended]) == [mended]
+
+
+async def test_an_edited_migration_is_refused_by_name(postgres_dsn: str, connection) -> None:
+    await migrate(connection, KNOWN)
+    await connection.execute("UPDATE schema_migrations SET checksum = 'other' WHERE version = 1")
+    with pytest.raises(SchemaMismatch, match=KNOWN[0].label):
+        await open_store(postgres_dsn)
+
+
+async def test_a_newer_schema_is_refused(postgres_dsn: str, connection) -> None:
+    later = Migration(NEXT, "later", "CREATE TABLE later ();")
+    await migrate(connection, [*KNOWN, later])
+    with pytest.raises(SchemaMismatch, match=f"found schema version {NEXT}; expected at most"):
+        await open_store(postgres_dsn, migrate="always")
+
+
+async def test_an_older_schema_is_refused_with_the_command_that_helps(connection) -> None:
+    await migrate(connection, KNOWN)
+    later = Migration(NEXT, "later", "CREATE TABLE later ();")
+    with pytest.raises(SchemaMismatch, match="jupyterhub-metrics db migrate"):
+        await migrate(connection, [*KNOWN, later], only_if_empty=True)
+    assert await connection.fetchval("SELECT to_regclass('later')") is None
+
+
+async def test_a_database_without_schema_is_refused_where_none_may_be_made(
+    postgres_dsn: str, connection
+) -> None:
+    with pytest.raises(SchemaMismatch, match="found no schema"):
+        await open_store(postgres_dsn, migrate="never")
+    assert await applied_migrations(connection) == []
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    ["CREATE TABLE sessions (id integer)", "CREATE TABLE schema_migrations (version text)"],
+)
+async def test_another_programs_tables_are_left_alone(
+    theirs: str, postgres_dsn: str, connection
+) -> None:
+    await connection.execute(theirs)
+    with pytest.raises(SchemaMismatch, match="of our own"):
+        await open_store(postgres_dsn)
+    assert await connection.fetchval("SELECT to_regclass('events')") is None
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE events SET reason = 'x'", "DELETE FROM events", "TRUNCATE events"]
+)
+async def test_events_are_append_only(change: str, connection) -> None:
+    await migrate(connection, KNOWN)
+    with pytest.raises(asyncpg.RaiseError, match="append-only"):
+        await connection.execute(change)
+
+
+def test_the_same_migration_with_other_line_ends_has_the_same_checksum(tmp_path) -> None:
+    (tmp_path / "0001_a.sql").write_bytes(b"SELECT 1;\nSELECT 2;\n")
+    unix = known_migrations(tmp_path)[0].checksum
+    (tmp_path / "0001_a.sql").write_bytes(b"SELECT 1;\r\nSELECT 2;\r\n")
+    assert known_migrations(tmp_path)[0].checksum == unix
+
+
+@pytest.mark.parametrize("name", ["0002_a.sql", "0001-a.sql", "1_a.sql"])
+def test_a_migration_out_of_order_is_refused(name: str, tmp_path) -> None:
+    (tmp_path / name).write_text("SELECT 1;")
+    with pytest.raises(ValueError, match="expected number 0001"):
+        known_migrations(tmp_path)
