@@ -1,6 +1,6 @@
 """``jupyterhub-metrics``: picks the command and turns failures into one line.
 
-Each command is a module of the room that it belongs to, with ``configure(parser)`` and
+Each command is a module of the room that it belongs to, with ``add_arguments(parser)`` and
 ``run(arguments)``, loaded only when it is asked for.
 """
 
@@ -28,6 +28,8 @@ class Command:
 
 COMMANDS: Final = {
     "db": Command("store.command", "migrate the database, or print its status", "service"),
+    "demo": Command("demo.command", "a complete Hub with a simulated past", "demo"),
+    "demo": Command("demo.command", "run a complete Hub with a simulated past", "demo"),
 }
 
 
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.parse_args(given)
             return 0
         module = importlib.import_module(f"{__package__}.{COMMANDS[asked].module}")
-        module.configure(parsers[asked])
+        module.add_arguments(parsers[asked])
         return int(module.run(parser.parse_args(given)))
     except MetricsError as error:
         return _failed(str(error))

