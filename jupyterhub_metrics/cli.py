@@ -28,7 +28,6 @@ class Command:
 
 COMMANDS: Final = {
     "db": Command("store.command", "migrate the database, or print its status", "service"),
-    "demo": Command("demo.command", "a complete Hub with a simulated past", "demo"),
     "demo": Command("demo.command", "run a complete Hub with a simulated past", "demo"),
 }
 

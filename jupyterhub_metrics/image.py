@@ -38,6 +38,7 @@ def parse_image(reference: str) -> ImageReference:
     if at and head and _DIGEST.fullmatch(tail):
         rest, digest = head, tail
     head, colon, tail = rest.rpartition(":")
-    if colon and head and "/" not in tail and _TAG.fullmatch(tail):
+    # an @ that is left is of a digest that does not fit; its colon starts no tag
+    if colon and head and "@" not in head and "/" not in tail and _TAG.fullmatch(tail):
         return ImageReference(head, tail, digest)
     return ImageReference(rest, None, digest)

@@ -23,7 +23,7 @@ from .administration import Status, embedded_dsn, migrate_database, read_status
 DATA_DIR_VARIABLE = "JUPYTERHUB_METRICS_DATA_DIR"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``db`` to its parser."""
     parser.description = (
         f"The database is the one of --dsn-file or --data-dir; else of {DSN_VARIABLE}, of DB_HOST, "

@@ -251,7 +251,7 @@ async def test_a_server_that_cannot_start_says_why(short_dir: Path, server: Embe
     await server.stop()
     settings = short_dir / "postgres" / "cluster" / "postgresql.conf"
     settings.write_text(settings.read_text() + "\nno_such_setting = 1\n")
-    with pytest.raises(DatabaseUnavailable, match="configuration file .* contains errors"):
+    with pytest.raises(DatabaseUnavailable, match=r"configuration file .* contains errors"):
         await server.start()
     assert server.pid is None
 
@@ -288,5 +288,5 @@ async def test_as_root_without_an_account_the_way_out_is_named(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr("jupyterhub_metrics.store.account.ACCOUNT_NAME", "jhm-not-there")
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
-    with pytest.raises(ConfigurationError, match="no useradd program.*JUPYTERHUB_METRICS_DSN"):
+    with pytest.raises(ConfigurationError, match=r"no useradd program.*JUPYTERHUB_METRICS_DSN"):
         await server.start()
