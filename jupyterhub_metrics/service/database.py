@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from ..errors import DatabaseUnavailable, MetricsError, SchemaMismatch
@@ -43,16 +42,9 @@ class Source(Protocol):
 class Database:
     """The store while it is open, and otherwise the reason why it is not."""
 
-    def __init__(
-        self,
-        source: Source,
-        metrics: Metrics,
-        *,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, source: Source, metrics: Metrics) -> None:
         self._source = source
         self._metrics = metrics
-        self._sleep = sleep
         self._store: Store | None = None
         self._reason = "the database is being opened"
         self._up = False

@@ -8,7 +8,9 @@ import logging
 import shutil
 from pathlib import Path
 
+import asyncpg
 import pytest
+from hub_process import until
 from service_fixtures import (
     NOON,
     RunningService,
@@ -139,7 +141,8 @@ async def raw_post(service: RunningService, body: bytes, *, chunked: bool) -> tu
     length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
     head = (
         "POST /services/jupyterhub-metrics/api/v1/events HTTP/1.1\r\nHost: x\r\n"
-        f"Authorization: Bearer {service.secret('events_token')}\r\n{length}\r\n\r\n"
+        f"Authorization: Bearer {service.secret('events_token')}\r\n{length}\r\n"
+        "Connection: close\r\n\r\n"
     )
     writer.write(head.encode())
     if chunked:
@@ -188,6 +191,29 @@ async def test_an_unreachable_database_is_told_and_not_waited_for(data_dir: Path
         assert answer.code == 503
         for told in (answer, await service.get("health/ready")):
             assert b"hush-hush" not in told.body
+
+
+async def test_a_newer_schema_is_named_waited_for_and_never_touched(
+    data_dir: Path,
+    postgres_dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("jupyterhub_metrics.service.database.SCHEMA_RETRY_SECONDS", 0.1)
+    await (await open_store(postgres_dsn)).close()
+    connection = await asyncpg.connect(postgres_dsn)
+    newer = "INSERT INTO schema_migrations (version, name, checksum) VALUES (9999, 'later', 'x')"
+    await connection.execute(newer)
+    async with running_service(data_dir, dsn=postgres_dsn, ready=False) as service:
+        await until(lambda: "found schema version 9999" in caplog.text, "the log says so")
+        await asyncio.sleep(0.5)
+        assert caplog.text.count("found schema version 9999") == 1
+        assert (await service.post(service.batch(event(service.hub)))).code == 503
+        assert b"9999" in (await service.get("health/ready")).body
+        await connection.execute("DELETE FROM schema_migrations WHERE version = 9999")
+        await service.until_ready()
+        assert (await service.post(service.batch(event(service.hub)))).code == 200
+    await connection.close()
 
 
 async def test_health_and_metrics_answer_from_memory(service: RunningService) -> None:

@@ -1,0 +1,98 @@
+"""Sessions in words. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from service_fixtures import NOON
+
+from jupyterhub_metrics.model import FAILURE_REASONS, STOP_REASONS, Session
+from jupyterhub_metrics.service.wording import duration_in_words, end_in_words, hours_in_words
+
+
+def session(state: str = "ended", **values: Any) -> Session:
+    ended_at = None if state in ("starting", "running") else NOON + timedelta(hours=1)
+    values.setdefault("ended_at", ended_at)
+    return Session(UUID(int=1), "hub", "alice", "", NOON, state, **values)
+
+
+@pytest.mark.parametrize(
+    ("reason", "actor", "viewer", "words"),
+    [
+        ("stopped_by_user", "user:alice", "alice", "stopped by you"),
+        ("stopped_by_user", "user:alice", "bob", "stopped by alice"),
+        ("stopped_by_admin", "user:bob", "alice", "stopped by an administrator (bob)"),
+        ("stopped_by_admin", "user:bob", "bob", "stopped by you as an administrator"),
+        ("stopped_by_admin", "user:x:y", "alice", "stopped by an administrator (x:y)"),
+        ("stopped_by_admin", None, "alice", "stopped by an administrator"),
+        ("stopped_by_service", "service:culler", "alice", "stopped by the service culler"),
+        ("stopped_by_service", None, "alice", "stopped by a service"),
+        ("stopped_by_hub", "hub:start", "alice", "stopped by the Hub"),
+        ("hub_shutdown", "hub:shutdown", "alice", "the Hub shut down"),
+        ("died", None, "alice", "died"),
+        ("of_old_age", None, "alice", "ended: of old age"),
+        (None, None, "alice", "ended"),
+    ],
+)
+def test_the_end_of_a_session_is_told_to_its_reader(
+    reason: str | None, actor: str | None, viewer: str, words: str
+) -> None:
+    assert end_in_words(session(end_reason=reason, ended_by=actor), viewer) == words
+
+
+@pytest.mark.parametrize(
+    ("reason", "values", "words"),
+    [
+        ("timeout", {}, "did not start: it took too long"),
+        ("exception", {}, "did not start: an error occurred"),
+        ("exited", {"exit_status": 7}, "did not start: it exited (exit status 7)"),
+        ("hub_restarted", {}, "did not start: the Hub restarted"),
+        ("cancelled", {}, "start cancelled"),
+        ("cancelled", {"ended_by": "user:alice"}, "start cancelled by you"),
+        ("cancelled", {"ended_by": "user:bob"}, "start cancelled by an administrator (bob)"),
+        ("cancelled", {"ended_by": "service:c"}, "start cancelled by the service c"),
+        ("no_room", {}, "did not start: no room"),
+        (None, {}, "did not start"),
+    ],
+)
+def test_a_failed_start_is_told(reason: str | None, values: dict[str, Any], words: str) -> None:
+    assert end_in_words(session("failed", end_reason=reason, **values), "alice") == words
+
+
+def test_a_death_tells_its_exit_status() -> None:
+    dead = session(end_reason="died", exit_status=-9)
+    assert end_in_words(dead, "alice") == "died (exit status -9)"
+
+
+def test_no_known_reason_is_shown_raw() -> None:
+    for state, reasons in (("ended", STOP_REASONS), ("failed", FAILURE_REASONS)):
+        for reason in reasons:
+            words = end_in_words(session(state, end_reason=reason), "alice")
+            assert not words.endswith(f": {reason.replace('_', ' ')}")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-1, "0 s"),
+        (0.9, "0 s"),
+        (59.99, "59 s"),
+        (60, "1 min 00 s"),
+        (3599.9, "59 min 59 s"),
+        (3600, "1 h 00 min"),
+        (86399, "23 h 59 min"),
+        (90000, "1 d 01 h"),
+    ],
+)
+def test_a_duration_is_told_in_two_units(seconds: float, words: str) -> None:
+    assert duration_in_words(seconds) == words
+
+
+@given(st.floats(0.001, 1e9))
+def test_what_was_used_is_never_told_as_nothing(seconds: float) -> None:
+    assert hours_in_words(seconds) not in ("0", "0.0")
