@@ -61,8 +61,7 @@ a poll of its REST API, Kubernetes' own record of a container, the watched pods,
 STATES: Final = ("starting", "running", "ended", "failed")
 
 MAX_NAME_CHARACTERS: Final = 255
-MAX_FACTS_BYTES: Final = 16 * 1024
-MAX_EVENT_BYTES: Final = 32 * 1024
+MAX_FACTS_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 1000
 
 _TEXT_FACTS: Final = frozenset(

@@ -75,11 +75,10 @@ class Delivery(LoggingConfigurable):
         self._new.set()
 
     async def stop(self) -> None:
-        task, self._task = self._task, None
-        while task is not None and not task.done():
-            task.cancel()
-            # Before Python 3.12, wait_for loses a cancellation that meets its result.
-            await asyncio.wait({task}, timeout=0.2)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
 
     async def _deliver_for_ever(self) -> None:
         client = AsyncHTTPClient(force_instance=True)
@@ -107,10 +106,12 @@ class Delivery(LoggingConfigurable):
         if self._since_checkpoint:
             self._since_checkpoint = 0
             await asyncio.to_thread(self.outbox.checkpoint)
+        # Not wait_for: before Python 3.12 it loses a cancellation that meets its result.
+        alarm = asyncio.get_running_loop().call_later(self.idle_seconds, self._new.set)
         try:
-            await asyncio.wait_for(self._new.wait(), timeout=self.idle_seconds)
-        except asyncio.TimeoutError:
-            return
+            await self._new.wait()
+        finally:
+            alarm.cancel()
 
     def backoff_seconds(self, failures: int) -> float:
         """Seconds before the next try: doubled each time, bounded, half of it at random."""
@@ -126,7 +127,11 @@ class Delivery(LoggingConfigurable):
         if not waiting:
             return _Round.IDLE
         try:
-            response = await client.fetch(self._request(waiting), raise_error=False)
+            request = self._request(waiting)
+        except OSError as error:
+            return self._failed(f"found {error}; expected the secret that setup(c) writes")
+        try:
+            response = await client.fetch(request, raise_error=False)
         except (HTTPClientError, OSError) as error:
             return self._failed(f"found {error}; expected the metrics service to answer")
         return self._answered(waiting, response)

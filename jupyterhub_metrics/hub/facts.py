@@ -6,16 +6,18 @@ fact is absent where the spawner has none. Environment variables are never read.
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 from .actor import actor_of
 
 MAX_TEXT_CHARACTERS = 255
-MAX_LIST_ITEMS = 100
+MAX_COLLECTION_BYTES = 4096
+"""Bytes of JSON that the groups, and that the user options, may take: the first that fit."""
 
 
 def read_facts(
@@ -70,13 +72,28 @@ def allowed_options(options: Mapping[str, Any], patterns: Iterable[str]) -> dict
             continue
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
-        if isinstance(value, str):
-            kept[_storable(name)] = _storable(value)
-        elif isinstance(value, bool | int | float):
-            kept[_storable(name)] = value
-        if len(kept) >= MAX_LIST_ITEMS:
-            break
-    return kept
+        if plain(value) is not None:
+            kept[_storable(name)] = plain(value)
+    return dict(_that_fit(kept.items()))
+
+
+def plain(value: Any) -> str | float | bool | None:
+    """The value if it is text, a number or a truth value that every store takes, else None."""
+    if isinstance(value, str):
+        return _storable(value)
+    # Not true of an infinity or NaN, which JSON has not.
+    if isinstance(value, bool | int | float) and abs(value) < 2**63:
+        return value
+    return None
+
+
+def _that_fit(items: Iterable[Any]) -> Iterator[Any]:
+    left = MAX_COLLECTION_BYTES
+    for item in items:
+        left -= len(json.dumps(item)) + 2
+        if left < 0:
+            return
+        yield item
 
 
 def _storable(text: str) -> str:
@@ -91,7 +108,7 @@ def _text(value: Any) -> str | None:
 
 def _groups(spawner: Any) -> list[str]:
     names = sorted(group.name for group in spawner.user.groups)
-    return [_storable(name) for name in names[:MAX_LIST_ITEMS]]
+    return list(_that_fit(_storable(name) for name in names))
 
 
 def _spawner_class(spawner: Any) -> str:

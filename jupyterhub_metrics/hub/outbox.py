@@ -108,7 +108,10 @@ class Outbox:
                 self.path,
                 len(self._memory),
             )
-        self._disconnect()
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
 
     # -- the note ------------------------------------------------------------
 
@@ -178,7 +181,6 @@ class Outbox:
                 self._write(db, list(self._memory), set(self._unsaved_notes))
         except (sqlite3.Error, OSError) as error:
             self._disk_refuses(error)
-            self._disconnect()
             return False
         self._memory_token += len(self._memory)
         self._memory.clear()
@@ -276,12 +278,6 @@ class Outbox:
                 self._notes.setdefault(row[0], _note_of(row))
         self._db = db
         return db
-
-    def _disconnect(self) -> None:
-        if self._db is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.close()
-            self._db = None
 
     def _write(
         self, db: sqlite3.Connection, events: list[tuple[float, str]], spawners: set[int]

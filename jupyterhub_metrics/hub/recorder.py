@@ -22,7 +22,7 @@ from ..model import Event
 from .actor import HUB_POLL, HUB_START, actor_of, current_actor
 from .clock import utc_now
 from .delivery import Delivery
-from .facts import read_facts
+from .facts import plain, read_facts
 from .outbox import Note, Outbox
 from .outcome import Ending, Outcome, decide, exit_status_of
 from .rejection import Request, current_request, reason_of_rejection
@@ -402,7 +402,7 @@ class MetricsRecorder(LoggingConfigurable):
         return new
 
     def _extra_facts(self, spawner: Any) -> dict[str, Any]:
-        found = {name: reader(spawner) for name, reader in self.extra_facts.items()}
+        found = {name: plain(reader(spawner)) for name, reader in self.extra_facts.items()}
         return {name: value for name, value in found.items() if value is not None}
 
     def _append(

@@ -1,0 +1,210 @@
+"""Delivery over real HTTP: what the service answers decides what stays in the outbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import pytest
+from builders import event
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+from tornado.web import Application, RequestHandler
+
+from jupyterhub_metrics.hub.delivery import Delivery
+from jupyterhub_metrics.hub.outbox import Outbox
+
+LOG = logging.getLogger("test_delivery")
+
+
+class Service:
+    """Answers as the test says, and remembers what it was sent."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.tokens: set[str] = set()
+        self.answer = lambda events: (200, {"rejected": []})
+        service = self
+
+        class Events(RequestHandler):
+            def post(self) -> None:
+                service.tokens.add(self.request.headers["Authorization"])
+                body = json.loads(self.request.body)
+                assert body["hub"] == "campus"
+                seconds = [e["occurred_at"][17:19] for e in body["events"]]
+                service.batches.append(seconds)
+                status, answer = service.answer(seconds)
+                self.set_status(status)
+                self.write(answer)
+
+        self.socket, self.port = bind_unused_port()
+        self.server = HTTPServer(Application([("/events", Events)]))
+
+    def start(self) -> None:
+        self.server.add_socket(self.socket)
+
+    @property
+    def received(self) -> list[str]:
+        return [second for batch in self.batches for second in batch]
+
+
+@pytest.fixture
+async def service():
+    made = Service()
+    yield made
+    made.server.stop()
+    made.socket.close()
+    await made.server.close_all_connections()
+
+
+@pytest.fixture
+async def delivery(tmp_path, service):
+    outbox = Outbox(tmp_path / "outbox.sqlite", LOG)
+    outbox.open()
+    (tmp_path / "token").write_text("secret\n")
+    made = Delivery(
+        log=LOG,
+        outbox=outbox,
+        hub_name="campus",
+        events_url=f"http://127.0.0.1:{service.port}/events",
+        token_file=tmp_path / "token",
+        before_round=lambda: None,
+        first_backoff_seconds=0.02,
+        longest_backoff_seconds=0.1,
+        idle_seconds=5,
+        batch_events=4,
+    )
+    yield made
+    await made.stop()
+    outbox.close()
+
+
+def add(delivery: Delivery, *seconds: int) -> None:
+    for second in seconds:
+        delivery.outbox.append([event("requested", second)])
+    delivery.wake()
+
+
+async def until(fact) -> None:
+    for _ in range(500):
+        if fact():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("not within five seconds")
+
+
+def empty(delivery: Delivery):
+    return lambda: delivery.outbox.depth().events == 0
+
+
+async def test_events_arrive_in_order_and_in_batches(delivery, service):
+    service.start()
+    add(delivery, *range(10))
+    delivery.start()
+    await until(empty(delivery))
+    assert service.received == [f"{second:02}" for second in range(10)]
+    assert [len(batch) for batch in service.batches] == [4, 4, 2]
+    assert service.tokens == {"Bearer secret"}
+
+
+async def test_a_new_event_is_delivered_at_once_not_at_the_next_look(delivery, service):
+    service.start()
+    delivery.start()
+    await asyncio.sleep(0.05)
+    add(delivery, 1)
+    await until(empty(delivery))
+    assert service.received == ["01"]
+
+
+async def test_an_event_stays_until_the_service_says_it_is_committed(delivery, service, caplog):
+    service.start()
+    service.answer = lambda events: (503, {"error": "database away"})
+    add(delivery, 1)
+    delivery.start()
+    await until(lambda: len(service.batches) > 2)
+    assert delivery.outbox.depth().events == 1
+    waits = [r.getMessage() for r in caplog.records if "waits" in r.getMessage()]
+    assert len(waits) == 1, "said once, not at each try"
+    assert "503 (database away)" in waits[0]
+    service.answer = lambda events: (200, {"rejected": []})
+    await until(empty(delivery))
+
+
+async def test_a_service_that_is_not_there_yet_gets_everything_when_it_comes(delivery, service):
+    add(delivery, 1, 2)
+    service.socket.close()
+    delivery.start()
+    await asyncio.sleep(0.2)
+    assert delivery.outbox.depth().events == 2
+    service.server.listen(service.port, "127.0.0.1")
+    await until(empty(delivery))
+    assert service.received == ["01", "02"]
+
+
+async def test_a_malformed_event_is_set_aside_and_the_rest_goes_on(delivery, service, caplog):
+    def refuse_two(events):
+        bad = [i for i, second in enumerate(events) if second == "02"]
+        return 200, {"rejected": [{"index": i, "field": "kind", "message": "odd"} for i in bad]}
+
+    service.start()
+    service.answer = refuse_two
+    add(delivery, 1, 2, 3)
+    delivery.start()
+    await until(empty(delivery))
+    assert delivery.outbox.depth().set_aside == 1
+    assert "kind: odd" in caplog.text
+
+
+async def test_a_batch_that_is_too_large_is_halved_until_it_passes(delivery, service):
+    service.start()
+    service.answer = lambda events: (
+        (200, {"rejected": []}) if len(events) < 2 else (413, {"error": "too large"})
+    )
+    add(delivery, *range(5))
+    delivery.start()
+    await until(empty(delivery))
+    assert delivery.outbox.depth().set_aside == 0
+    delivered = [batch[0] for batch in service.batches if len(batch) == 1]
+    assert delivered == [f"{second:02}" for second in range(5)]
+
+
+async def test_one_event_that_is_too_large_by_itself_is_set_aside(delivery, service):
+    service.start()
+    service.answer = lambda events: (
+        (413, {"error": "too large"}) if "01" in events else (200, {"rejected": []})
+    )
+    add(delivery, 0, 1, 2)
+    delivery.start()
+    await until(empty(delivery))
+    assert delivery.outbox.depth().set_aside == 1
+    assert {"00", "02"} <= set(service.received)
+
+
+async def test_a_wrong_secret_loses_nothing(delivery, service):
+    service.start()
+    service.answer = lambda events: (403, {"error": "wrong secret"})
+    add(delivery, 1)
+    delivery.start()
+    await until(lambda: service.batches)
+    await delivery.stop()
+    assert delivery.outbox.depth().events == 1
+
+
+async def test_a_token_file_that_is_missing_for_a_while_loses_nothing(delivery, service, caplog):
+    service.start()
+    token = delivery.token_file.read_text()
+    delivery.token_file.unlink()
+    add(delivery, 1)
+    delivery.start()
+    await until(lambda: "expected the secret that setup(c) writes" in caplog.text)
+    delivery.token_file.write_text(token)
+    await until(empty(delivery))
+
+
+async def test_waits_grow_and_stay_bounded(delivery):
+    delivery._random = lambda: 1.0
+    waits = [delivery.backoff_seconds(n) for n in (1, 2, 3, 4, 1000)]
+    assert waits == [0.02, 0.04, 0.08, 0.1, 0.1]
+    delivery._random = lambda: 0.0
+    assert delivery.backoff_seconds(1000) == 0.05

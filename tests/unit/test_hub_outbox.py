@@ -1,0 +1,209 @@
+"""The outbox: what is appended survives, in order, until it is acknowledged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from builders import T0, at, event
+
+from jupyterhub_metrics.hub.outbox import Note, Outbox
+
+LOG = logging.getLogger("test_outbox")
+
+
+def note(spawner_id: int = 1, **changes) -> Note:
+    made = Note(
+        spawner_id=spawner_id,
+        session_id=event("requested").session_id,
+        username="ada",
+        current_username="ada",
+        server_name="",
+        started_at=T0,
+        ready=False,
+        alive_at=T0,
+    )
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    box = Outbox(tmp_path / "outbox.sqlite", LOG)
+    box.open()
+    yield box
+    box.close()
+
+
+def reopened(box: Outbox) -> Outbox:
+    box.close()
+    again = Outbox(box.path, LOG)
+    again.open()
+    return again
+
+
+def seconds_waiting(box: Outbox, limit: int = 1000) -> list[str]:
+    return [json.loads(item.body)["occurred_at"][17:19] for item in box.waiting(limit)]
+
+
+@contextlib.contextmanager
+def full_disk():
+    """No file of this process may grow: what a full disk looks like to SQLite."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_events_come_out_in_the_order_in_which_they_went_in(outbox):
+    for seconds in range(5):
+        outbox.append([event("requested", seconds)])
+    assert seconds_waiting(outbox) == ["00", "01", "02", "03", "04"]
+    assert seconds_waiting(outbox, limit=2) == ["00", "01"]
+
+
+def test_an_acknowledged_event_is_gone_and_the_others_stay(outbox):
+    for seconds in range(3):
+        outbox.append([event("requested", seconds)])
+    outbox.acknowledge(outbox.waiting(2))
+    assert seconds_waiting(outbox) == ["02"]
+    assert seconds_waiting(reopened(outbox)) == ["02"]
+
+
+def test_notes_are_there_again_after_a_restart(outbox):
+    outbox.append([event("requested")], keep=note())
+    outbox.append([event("ready", 5)], keep=note(ready=True, alive_at=at(5), stopping_by="user:b"))
+    outbox.append([event("requested")], keep=note(2))
+    outbox.append([event("stopped", 9)], drop=2)
+    again = reopened(outbox)
+    assert again.notes() == [note(ready=True, alive_at=at(5), stopping_by="user:b")]
+
+
+def test_when_a_server_was_last_seen_alive_is_written_down_and_never_goes_back(outbox):
+    outbox.append([], keep=note())
+    outbox.touch([(1, note().session_id, at(60)), (7, note().session_id, at(60))])
+    outbox.touch([(1, note().session_id, at(30))])
+    assert [n.alive_at for n in reopened(outbox).notes()] == [at(60)]
+
+
+def test_an_append_survives_the_process_being_killed(tmp_path):
+    script = f"""
+import logging, os, signal, sys
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
+from pathlib import Path
+from test_hub_outbox import LOG, event, note
+from jupyterhub_metrics.hub.outbox import Outbox
+box = Outbox(Path({str(tmp_path / "outbox.sqlite")!r}), LOG)
+box.open()
+for seconds in range(10):
+    box.append([event("requested", seconds)], keep=note(seconds))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", script], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    box = Outbox(tmp_path / "outbox.sqlite", LOG)
+    box.open()
+    assert len(box.waiting(100)) == len(box.notes()) == 10
+    box.close()
+
+
+def test_a_full_disk_stops_no_append_and_delivery_resumes_by_itself(outbox, caplog):
+    outbox.append([event("requested", 0)])
+    with full_disk():
+        for seconds in range(1, 4):
+            outbox.append([event("requested", seconds)], keep=note(seconds))
+        assert not outbox.save()
+        assert outbox.depth().in_memory == 3
+        assert outbox.depth().events == 4
+    complaints = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert len(complaints) == 1, "the risk is logged once"
+    assert "free space" in complaints[0].getMessage()
+    assert outbox.save()
+    assert outbox.depth().in_memory == 0
+    assert seconds_waiting(outbox) == ["00", "01", "02", "03"]
+    assert len(reopened(outbox).notes()) == 3
+
+
+def test_what_the_disk_refuses_can_be_delivered_from_memory(outbox):
+    with full_disk():
+        for seconds in range(4):
+            outbox.append([event("requested", seconds)])
+        first = outbox.waiting(2)
+        assert [json.loads(i.body)["occurred_at"][17:19] for i in first] == ["00", "01"]
+        outbox.acknowledge(first)
+        assert seconds_waiting(outbox) == ["02", "03"]
+    assert outbox.save()
+    assert seconds_waiting(outbox) == ["02", "03"]
+
+
+def test_a_folder_that_is_missing_is_used_as_soon_as_it_is_there(tmp_path):
+    box = Outbox(tmp_path / "later" / "outbox.sqlite", LOG)
+    box.open()
+    box.append([event("requested", 1)], keep=note())
+    assert seconds_waiting(box) == ["01"]
+    (tmp_path / "later").mkdir()
+    assert box.save()
+    again = reopened(box)
+    assert seconds_waiting(again) == ["01"]
+    assert again.notes() == [note()]
+    again.close()
+    shutil.rmtree(tmp_path / "later")
+
+
+def test_what_memory_cannot_hold_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("jupyterhub_metrics.hub.outbox.MEMORY_LIMIT_EVENTS", 2)
+    box = Outbox(tmp_path / "missing" / "outbox.sqlite", LOG)
+    box.open()
+    for seconds in range(5):
+        box.append([event("requested", seconds)])
+    assert (box.depth().events, box.depth().lost) == (2, 3)
+
+
+def test_a_refused_event_is_kept_aside_and_blocks_nothing(outbox):
+    outbox.append([event("requested", 0)])
+    outbox.append([event("requested", 1)])
+    outbox.set_aside(outbox.waiting(1)[0], "facts.gpus: found text; expected a number")
+    assert seconds_waiting(outbox) == ["01"]
+    assert outbox.depth().set_aside == 1
+    with contextlib.closing(sqlite3.connect(outbox.path)) as db:
+        ((body, message),) = db.execute("SELECT body, message FROM set_aside").fetchall()
+    assert json.loads(body)["occurred_at"].endswith("00:00.000000Z")
+    assert message.startswith("facts.gpus")
+
+
+def test_depth_tells_how_long_the_oldest_event_waits(tmp_path):
+    now = [1000.0]
+    box = Outbox(tmp_path / "outbox.sqlite", LOG, clock=lambda: now[0])
+    box.open()
+    assert (box.depth().events, box.depth().oldest_seconds) == (0, None)
+    box.append([event("requested")])
+    now[0] += 90
+    assert box.depth().oldest_seconds == 90
+    box.close()
+
+
+def test_only_the_hubs_own_user_may_read_the_outbox(outbox):
+    outbox.append([event("requested")])
+    assert outbox.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_checkpoint_empties_the_log_into_the_file(outbox):
+    for seconds in range(50):
+        outbox.append([event("requested", seconds)])
+    outbox.checkpoint()
+    # immutable: reads the file alone, as if its log did not exist
+    with contextlib.closing(sqlite3.connect(f"file:{outbox.path}?immutable=1", uri=True)) as db:
+        assert db.execute("SELECT count(*) FROM outbox").fetchone() == (50,)

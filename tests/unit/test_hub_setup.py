@@ -1,0 +1,213 @@
+"""setup(c): what a Hub's configuration holds afterwards."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from jupyterhub.app import JupyterHub
+from jupyterhub.spawner import LocalProcessSpawner, SimpleLocalProcessSpawner
+from traitlets.config import Config
+
+from jupyterhub_metrics.errors import ConfigurationError
+from jupyterhub_metrics.hub import config_file, setup
+from jupyterhub_metrics.hub.hooks import ACCESS_SCOPE, SERVICE_NAME
+from jupyterhub_metrics.hub.setup import _items
+from jupyterhub_metrics.hub.spawner import RecordingSpawner, recording
+
+
+class DeploymentsSpawner(SimpleLocalProcessSpawner):
+    """What a deployment may write in its own configuration."""
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    for name in ("JUPYTERHUB_METRICS_DSN", "DB_HOST", "JUPYTERHUB_METRICS_HUB_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("JUPYTERHUB_METRICS_DATA_DIR", str(tmp_path / "metrics"))
+    return tmp_path / "metrics"
+
+
+def services(c: Config) -> list[dict]:
+    return [s for s in _items(c.JupyterHub, "services") if s["name"] == SERVICE_NAME]
+
+
+def test_importing_changes_nothing(tmp_path):
+    script = """
+import json, os
+from jupyterhub.app import JupyterHub
+before = JupyterHub.init_spawners, JupyterHub.class_traits()["spawner_class"].validate
+import jupyterhub_metrics.hub
+after = JupyterHub.init_spawners, JupyterHub.class_traits()["spawner_class"].validate
+print(json.dumps([before == after, os.listdir(".")]))
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(answer.stdout) == [True, []]
+
+
+def test_setting_up_twice_is_setting_up_once(clean_environment):
+    once, twice = Config(), Config()
+    setup(once)
+    secrets = {f.name: f.read_text() for f in (clean_environment / "secrets").iterdir()}
+    setup(twice)
+    setup(twice)
+    for name in ("services", "load_roles", "template_paths"):
+        assert _items(once.JupyterHub, name) == _items(twice.JupyterHub, name)
+        assert len(_items(twice.JupyterHub, name)) == 1
+    assert {f.name: f.read_text() for f in (clean_environment / "secrets").iterdir()} == secrets
+    init_spawners = JupyterHub.init_spawners
+    setup(Config())
+    assert JupyterHub.init_spawners is init_spawners
+
+
+def test_only_secrets_are_written_and_only_their_owner_may_read_them(clean_environment):
+    setup(Config(), dsn="postgresql://u:hidden@db.example/metrics")
+    written = [p for p in clean_environment.rglob("*") if p.is_file()]
+    assert {p.name for p in written} == {
+        "api_token",
+        "cookie_secret",
+        "dsn",
+        "events_token",
+        "metrics_token",
+    }
+    assert {p.stat().st_mode & 0o777 for p in written} == {0o600}
+    assert (clean_environment / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_the_hub_stores_in_plain_text_carries_no_secret(clean_environment):
+    c = Config()
+    setup(c, dsn="postgresql://u:hidden@db.example/metrics")
+    (service,) = services(c)
+    events_token = (clean_environment / "secrets" / "events_token").read_text()
+    plain = json.dumps([service["environment"], service["command"], dict(c.MetricsRecorder)])
+    for secret in ("hidden", events_token, service["api_token"]):
+        assert secret not in plain
+    assert set(service["environment"]) == {
+        "JUPYTERHUB_METRICS_DATA_DIR",
+        "JUPYTERHUB_METRICS_HUB_NAME",
+    }
+
+
+def test_a_dsn_that_is_configured_no_longer_leaves_no_file(clean_environment):
+    setup(Config(), dsn="postgresql://u:p@db.example/metrics")
+    setup(Config())
+    assert not (clean_environment / "secrets" / "dsn").exists()
+
+
+def test_the_dsn_is_read_from_the_environment_where_setup_runs(clean_environment, monkeypatch):
+    monkeypatch.setenv("DB_HOST", "db.example")
+    monkeypatch.setenv("DB_NAME", "metrics")
+    monkeypatch.setenv("DB_USER", "u")
+    with pytest.raises(ConfigurationError, match="DB_PASSWORD"):
+        setup(Config())
+    monkeypatch.setenv("DB_PASSWORD", "p@ss")
+    setup(Config())
+    dsn = (clean_environment / "secrets" / "dsn").read_text()
+    assert dsn == "postgresql://u:p%40ss@db.example:5432/metrics"
+
+
+def test_an_existing_user_role_keeps_its_scopes_and_gains_access():
+    c = Config()
+    c.JupyterHub.load_roles = [{"name": "user", "scopes": ["self", "list:groups"]}]
+    setup(c)
+    assert c.JupyterHub.load_roles == [
+        {"name": "user", "scopes": ["self", "list:groups", ACCESS_SCOPE]}
+    ]
+
+
+def test_lists_that_were_appended_to_keep_what_they_had():
+    c = Config()
+    c.JupyterHub.services.append({"name": "culler"})
+    c.JupyterHub.load_roles.append({"name": "user", "scopes": ["self"]})
+    setup(c)
+    assert [s["name"] for s in _items(c.JupyterHub, "services")] == ["culler", SERVICE_NAME]
+    (role,) = _items(c.JupyterHub, "load_roles")
+    assert ACCESS_SCOPE in role["scopes"]
+
+
+def test_a_service_that_runs_elsewhere_is_registered_and_not_started():
+    c = Config()
+    setup(c, service_url="http://metrics.example:8080")
+    (service,) = services(c)
+    assert "command" not in service
+    assert c.MetricsRecorder.service_url == "http://metrics.example:8080"
+
+
+def test_the_hubs_name_comes_from_the_argument_the_configuration_or_the_environment(monkeypatch):
+    monkeypatch.setenv("JUPYTERHUB_METRICS_HUB_NAME", "from-environment")
+    c = Config()
+    setup(c)
+    assert c.MetricsRecorder.hub_name == "from-environment"
+    c = Config()
+    c.MetricsRecorder.hub_name = "from-config"
+    setup(c)
+    assert c.MetricsRecorder.hub_name == "from-config"
+    setup(c, hub_name="from-argument")
+    assert c.MetricsRecorder.hub_name == "from-argument"
+    assert services(c)[0]["environment"]["JUPYTERHUB_METRICS_HUB_NAME"] == "from-argument"
+
+
+@pytest.mark.parametrize("port", [0, 65536, "80", True])
+def test_a_port_that_is_none_says_what_was_expected(port):
+    with pytest.raises(ConfigurationError, match="service_port must be a number from 1 to 65535"):
+        setup(Config(), service_port=port)
+
+
+def test_a_folder_that_cannot_be_made_says_so_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="data_dir") as caught:
+        setup(Config(), data_dir=tmp_path / "file" / "metrics")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_extra_is_named_with_the_command_that_brings_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'jupyterhub-metrics\[embedded\]'"):
+        setup(Config())
+    with pytest.raises(ConfigurationError, match=r"pip install 'jupyterhub-metrics\[service\]'"):
+        setup(Config(), dsn="postgresql://u:p@db.example/metrics")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("configured", "recorded"),
+    [
+        (DeploymentsSpawner, DeploymentsSpawner),
+        ("jupyterhub.spawner.SimpleLocalProcessSpawner", SimpleLocalProcessSpawner),
+        ("simple", SimpleLocalProcessSpawner),
+        ("kubespawner.KubeSpawner", "KubeSpawner"),
+        ("dockerspawner.DockerSpawner", "DockerSpawner"),
+        (None, LocalProcessSpawner),
+    ],
+)
+def test_whatever_spawner_class_is_configured_records(configured, recorded, when):
+    c = Config()
+    if when == "before" and configured:
+        c.JupyterHub.spawner_class = configured
+    setup(c)
+    if when == "after" and configured:
+        c.JupyterHub.spawner_class = configured
+    spawner_class = JupyterHub(config=c).spawner_class
+    assert issubclass(spawner_class, RecordingSpawner)
+    if isinstance(recorded, str):
+        assert spawner_class.recorded_class.__name__ == recorded
+    else:
+        assert spawner_class.recorded_class is recorded
+
+
+def test_a_recording_class_is_made_once_and_still_tells_where_it_comes_from():
+    made = recording(SimpleLocalProcessSpawner)
+    assert recording(made) is made is recording(SimpleLocalProcessSpawner)
+    assert made.__module__ == "jupyterhub.spawner"
+
+
+def test_the_subconfig_file_sets_up_like_the_call(clean_environment):
+    c = Config()
+    exec(compile(Path(config_file()).read_text(), config_file(), "exec"), {"c": c})
+    assert len(services(c)) == 1
+    assert (clean_environment / "secrets" / "events_token").exists()
