@@ -45,10 +45,11 @@ class DemoFolder:
         Raises ConfigurationError if it cannot be written to, or another demo runs in it.
         """
         try:
-            if not self.path.is_dir():
-                self.path.mkdir(parents=True)
-                # when we are root, the embedded PostgreSQL passes through as another account
-                self.path.chmod(0o711)
+            for folder in (self.path, self.data_dir):
+                if not folder.is_dir():
+                    folder.mkdir(parents=True)
+                    # when we are root, the embedded PostgreSQL passes through as another account
+                    folder.chmod(0o711)
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
