@@ -18,6 +18,8 @@ from ..errors import ConfigurationError, DatabaseUnavailable, MetricsError, Sche
 CONNECTION_LOST = (
     OSError,
     asyncpg.InterfaceError,
+    # what asyncpg says if the server's goodbye arrives just before the next statement
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -50,7 +52,7 @@ def translated(dsn: str) -> Iterator[None]:
     """Raises DatabaseUnavailable, SchemaMismatch or ConfigurationError in place of asyncpg's."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError) as error:
+    except (asyncpg.PostgresError, asyncio.TimeoutError, *CONNECTION_LOST) as error:
         raise translation(error, dsn) from error
 
 

@@ -6,6 +6,7 @@ any batches, give the same rows.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -175,6 +176,9 @@ class Store:
             for _ in range(self._max_attempts - 1):
                 try:
                     return await self._on_a_connection(work)
+                except asyncio.TimeoutError:
+                    # from Python 3.11 on an OSError too, but trying again takes as long again
+                    raise
                 except CONNECTION_LOST as error:
                     log.debug("a connection to the database was lost: %r", error)
             return await self._on_a_connection(work)
@@ -183,7 +187,12 @@ class Store:
         self, work: Callable[[asyncpg.Connection], Awaitable[_Result]]
     ) -> _Result:
         async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
-            return await work(connection)
+            try:
+                return await work(connection)
+            except CONNECTION_LOST:
+                # not given back to the pool, whatever state it thinks it is in
+                connection.terminate()
+                raise
 
 
 class _Unstorable(Exception):
