@@ -29,6 +29,7 @@ from .area import Area
 from .postmaster import (
     FAST_SECONDS,
     IMMEDIATE_SECONDS,
+    disown_postmaster,
     end_postmaster,
     read_postmaster,
     running_postmaster,
@@ -91,6 +92,7 @@ class EmbeddedServer:
             await asyncio.to_thread(_initialise, area, programs, account)
             if await asyncio.to_thread(end_postmaster, area.cluster):
                 log.warning("ended the PostgreSQL that a killed service left on %s", area.cluster)
+            disown_postmaster(area.cluster)
             folder = area.make_socket_folder(account)
             said_before = area.log.stat().st_size if area.log.exists() else 0
             self._process = _spawn(area, programs, account, folder)
@@ -137,7 +139,7 @@ class EmbeddedServer:
         if process is None:
             raise RuntimeError("the embedded PostgreSQL was not started")
         while not await _ended(process, 3600.0, step_seconds=0.5):
-            pass
+            disown_postmaster(area.cluster)
         return int(process.returncode)
 
     async def _accepting(

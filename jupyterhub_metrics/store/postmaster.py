@@ -94,3 +94,23 @@ def end_postmaster(cluster: Path) -> bool:
         f"found process {left.pid} serving {cluster}, left by a service that was killed, and it "
         "does not end; end it by hand, then start again"
     )
+
+
+def disown_postmaster(cluster: Path) -> None:
+    """Let a new child of ours start although ``postmaster.pid`` is there.
+
+    For when it is known that no server runs on this cluster. PostgreSQL refuses to start while
+    the noted number belongs to any process of its account, as it often does in a container, where
+    numbers repeat. It does not ask that of its own parent, so ours is noted in its place; the rest
+    stays, because by it PostgreSQL finds processes that still use the old server's memory.
+    """
+    note = cluster / "postmaster.pid"
+    try:
+        _, *rest = note.read_text().splitlines()
+    except FileNotFoundError:
+        return
+    except ValueError:
+        # empty after a power cut; it says nothing, and PostgreSQL wants it gone
+        note.unlink()
+        return
+    note.write_text("\n".join([str(os.getpid()), *rest]) + "\n")

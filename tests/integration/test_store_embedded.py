@@ -158,17 +158,28 @@ async def test_a_process_that_only_has_the_old_number_is_left_alone(
     short_dir: Path, server: EmbeddedServer
 ) -> None:
     await server.start()
+    os.kill(server.pid, signal.SIGKILL)
+    await server.wait()
     await server.stop()
-    bystander = subprocess.Popen(["sleep", "60"])
+    # of the same account: PostgreSQL takes such a process for the old server
+    bystander = subprocess.Popen(["sleep", "60"], cwd="/", **server_account().identity)
     note = short_dir / "postgres" / "cluster" / "postmaster.pid"
-    note.write_text(f"{bystander.pid}\n{note.parent}\n0\n5432\n/tmp\n\n\nready\n")
-    shutil.chown(note, server_account().uid)
+    note.write_text("\n".join([str(bystander.pid), *note.read_text().splitlines()[1:]]) + "\n")
     try:
         await server.start()
         assert bystander.poll() is None
     finally:
         bystander.kill()
         bystander.wait()
+
+
+async def test_a_note_emptied_by_a_power_cut_does_not_stop_the_start(
+    short_dir: Path, server: EmbeddedServer
+) -> None:
+    await server.start()
+    await server.stop()
+    (short_dir / "postgres" / "cluster" / "postmaster.pid").touch()
+    assert await execute(await server.start(), "SELECT 1")
 
 
 async def test_a_data_folder_in_use_is_refused_with_the_process_that_uses_it(
