@@ -34,6 +34,7 @@ def setup(
     data_dir: str | os.PathLike[str] | None = None,
     service_port: int | None = None,
     service_url: str | None = None,
+    service_config: str | os.PathLike[str] | None = None,
     dsn: str | None = None,
 ) -> None:
     """Make the Hub that ``c`` configures record itself. Call it last; calling it twice is once.
@@ -46,6 +47,8 @@ def setup(
     - ``service_port``: loopback port of the service that the Hub starts (default 10180).
     - ``service_url``: where the service answers when the Hub does not start it; none is started
       then. With a path, it is taken as it stands.
+    - ``service_config``: path of the service's own configuration file, else
+      ``JUPYTERHUB_METRICS_CONFIG``, else none.
     - ``dsn``: the database; else ``JUPYTERHUB_METRICS_DSN``, else ``DB_HOST``, ``DB_PORT``,
       ``DB_NAME``, ``DB_USER`` and ``DB_PASSWORD``; none of them: the embedded PostgreSQL.
 
@@ -71,7 +74,14 @@ def setup(
     section.hub_name = name
     section.data_dir = str(folder)
     section.service_url = url
-    _add_service(c, url, secrets["api_token"], folder, name, managed)
+    # Paths and names only: JupyterHub stores a service's environment in plain text.
+    environment = {
+        "JUPYTERHUB_METRICS_DATA_DIR": str(folder),
+        "JUPYTERHUB_METRICS_HUB_NAME": name,
+    }
+    if config := service_config or os.environ.get("JUPYTERHUB_METRICS_CONFIG"):
+        environment["JUPYTERHUB_METRICS_CONFIG"] = str(Path(config).absolute())
+    _add_service(c, url, secrets["api_token"], environment if managed else None)
     _grant_access(c)
     _add_templates(c)
     install()
@@ -122,9 +132,8 @@ def _append(section: Config, name: str, item: Any) -> None:
         section[name] = [*value, item]
 
 
-def _add_service(
-    c: Config, url: str, api_token: str, data_dir: Path, hub_name: str, managed: bool
-) -> None:
+def _add_service(c: Config, url: str, api_token: str, environment: dict[str, str] | None) -> None:
+    """Register the service; with an environment the Hub starts it, without it runs elsewhere."""
     service: dict[str, Any] = {
         "name": SERVICE_NAME,
         "url": url,
@@ -133,13 +142,9 @@ def _add_service(
         "oauth_no_confirm": True,
         "display": False,
     }
-    if managed:
+    if environment is not None:
         service["command"] = [sys.executable, "-m", "jupyterhub_metrics.service"]
-        # Paths and names only: JupyterHub stores this in plain text.
-        service["environment"] = {
-            "JUPYTERHUB_METRICS_DATA_DIR": str(data_dir),
-            "JUPYTERHUB_METRICS_HUB_NAME": hub_name,
-        }
+        service["environment"] = environment
     for known in _items(c.JupyterHub, "services"):
         if known.get("name") == SERVICE_NAME:
             known.clear()

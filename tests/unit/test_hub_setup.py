@@ -138,6 +138,13 @@ def test_a_service_that_runs_elsewhere_is_registered_and_not_started():
     assert c.MetricsRecorder.service_url == "http://metrics.example:8080"
 
 
+def test_the_services_own_configuration_file_is_handed_on_by_its_path(tmp_path):
+    c = Config()
+    setup(c, service_config=tmp_path / "metrics.py")
+    path = services(c)[0]["environment"]["JUPYTERHUB_METRICS_CONFIG"]
+    assert path == str(tmp_path / "metrics.py")
+
+
 def test_the_hubs_name_comes_from_the_argument_the_configuration_or_the_environment(monkeypatch):
     monkeypatch.setenv("JUPYTERHUB_METRICS_HUB_NAME", "from-environment")
     c = Config()
