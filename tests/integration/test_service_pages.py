@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -10,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from hub_client import Answer, HubClient, Visitor
-from hub_process import HubProcess
+from hub_process import HubProcess, until
 from service_fixtures import event, run_of
 
 ODD = '<script>alert(1)<script> & "o\'hare"@x;%41+ü'
@@ -133,3 +135,18 @@ def test_no_cookie_posts_events(hub: HubProcess) -> None:
     visitor.log_in("alice", hub.password)
     assert visitor.open(f"{hub.service_url}/").status == 200
     assert visitor.open(f"{hub.service_url}/api/v1/events", data=b"{}").status == 401
+
+
+async def test_a_database_that_dies_is_told_kindly_and_started_again(
+    visit: Visit, hub: HubProcess
+) -> None:
+    noted = next((hub.data_dir / "postgres").rglob("postmaster.pid"))
+    os.kill(int(noted.read_text().splitlines()[0]), signal.SIGKILL)
+    page = await asyncio.to_thread(visit, "alice", "")
+    assert page.status == 503
+    assert "Nothing is lost" in page.text
+
+    async def back() -> bool:
+        return (await asyncio.to_thread(visit, "alice", "")).status == 200
+
+    await until(back, "the page is back", every_seconds=0.3)
