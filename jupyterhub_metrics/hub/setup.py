@@ -165,9 +165,15 @@ def _grant_access(c: Config) -> None:
 
 
 def _add_templates(c: Config) -> None:
+    """Put our folder after the deployment's own and before the Hub's, which comes last."""
     folder = str(_share("hub-templates"))
-    if folder not in _items(c.JupyterHub, "template_paths"):
-        _append(c.JupyterHub, "template_paths", folder)
+    paths = c.JupyterHub["template_paths"]
+    if folder in _items(c.JupyterHub, "template_paths"):
+        return
+    if isinstance(paths, LazyConfigValue):
+        paths.insert(0, folder)
+    else:
+        c.JupyterHub.template_paths = [*paths, folder]
 
 
 def _share(*parts: str) -> Path:

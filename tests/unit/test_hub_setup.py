@@ -180,6 +180,23 @@ def test_a_missing_extra_is_named_with_the_command_that_brings_it(monkeypatch):
         setup(Config(), dsn="postgresql://u:p@db.example/metrics")
 
 
+@pytest.mark.parametrize("how", ["unset", "assigned", "prepended"])
+def test_our_templates_come_after_the_deployments_and_before_the_hubs(how):
+    c = Config()
+    if how == "assigned":
+        c.JupyterHub.template_paths = ["/deployment"]
+    elif how == "prepended":
+        c.JupyterHub.template_paths.prepend(["/deployment"])
+    setup(c)
+    hubs = JupyterHub().template_paths
+    paths = JupyterHub(config=c).template_paths
+    expected = [] if how == "unset" else ["/deployment"]
+    assert [p for p in paths if p not in hubs and "hub-templates" not in p] == expected
+    ours = next(i for i, p in enumerate(paths) if p.endswith("hub-templates"))
+    assert ours == len(expected)
+    assert all(paths.index(p) > ours for p in hubs if p in paths)
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
     ("configured", "recorded"),
