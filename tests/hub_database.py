@@ -24,10 +24,12 @@ def hub_environment() -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def database_of(hub: HubProcess) -> AsyncIterator[asyncpg.Connection]:
-    """A connection while the Hub's service runs."""
-    dsn = os.environ.get(TEST_DSN_VARIABLE) or dsn_of_running(hub.data_dir)
-    assert dsn, f"no database runs for {hub.folder}"
-    connection = await asyncpg.connect(dsn)
+    """A connection, as soon as the Hub's service has its database running."""
+    given = os.environ.get(TEST_DSN_VARIABLE)
+    await until(
+        lambda: bool(given or dsn_of_running(hub.data_dir)), "the database runs", seconds=30
+    )
+    connection = await asyncpg.connect(given or dsn_of_running(hub.data_dir))
     try:
         yield connection
     finally:

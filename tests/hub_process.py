@@ -36,6 +36,7 @@ setup(c, hub_name={hub_name!r}, service_port={service_port})
 CONFIG = """
 import json, time
 from pathlib import Path
+from jupyterhub.services.service import _ServiceSpawner
 c = get_config()
 c.JupyterHub.bind_url = "http://127.0.0.1:{port}/"
 c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub_port}"
@@ -66,6 +67,10 @@ c.Spawner.http_timeout = {start_timeout}
 c.Spawner.consecutive_failure_limit = 0
 c.LocalProcessSpawner.interrupt_timeout = 1
 c.LocalProcessSpawner.term_timeout = 1
+c.Delivery.idle_seconds = 0.5
+c.Delivery.longest_backoff_seconds = 2
+# no configuration reaches it: half a minute until the Hub sees that a service has died
+_ServiceSpawner.poll_interval = 1
 c.JupyterHub.services = [{{"name": "observer", "api_token": "{token}"}}]
 c.JupyterHub.load_roles = [{{
     "name": "observer",
