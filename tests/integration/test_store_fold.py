@@ -34,33 +34,39 @@ FACTS = st.fixed_dictionaries(
     },
 )
 KINDS = ["requested", "ready", "failed", "stopped", "stop_failed", "renamed", "corrected"]
+# what may end a session or rename it stands more often, so that several compete for it
+KINDS += ["stopped", "corrected", "renamed"]
 SOURCES = ["hub", "hub", "hub_poll", "container", "hub_start", "simulation"]
 # few different moments, also before the start, so that ties and steps back are common
-SECONDS = st.integers(-3, 6)
+SECONDS = st.integers(-2, 4)
 
 
 @st.composite
 def one_event(draw: st.DrawFn) -> Event:
     bounds = sorted(draw(st.tuples(SECONDS, SECONDS, SECONDS)))
-    exact = draw(st.booleans())
+    exact = draw(st.sampled_from([True, False, False, False]))
     occurred = bounds[1]
+    kind = draw(st.sampled_from(KINDS))
+    facts = draw(FACTS)
+    if kind == "renamed" and draw(st.booleans()):
+        facts["username"] = draw(st.sampled_from(["grace", "joan", "lin"]))
     return event(
-        draw(st.sampled_from(KINDS)),
+        kind,
         occurred,
-        server_name=draw(st.sampled_from(["", "gpu", "x"])),
+        server_name=draw(st.sampled_from(["", "gpu", "x", "y", "z"])),
         bounds=None if exact else (bounds[0], bounds[2]),
         source=draw(st.sampled_from(SOURCES)),
         reason=draw(st.sampled_from([None, "died", "timeout"])),
         actor=draw(st.sampled_from([None, "culler"])),
         exit_status=draw(st.sampled_from([None, 0, -9])),
-        facts=draw(FACTS),
+        facts=facts,
     )
 
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> tuple[list[Event], list[list[Event]]]:
     """Events of a few sessions, and the same ones shuffled, some twice, cut into batches."""
-    events = draw(st.lists(one_event(), min_size=1, max_size=24))
+    events = draw(st.lists(one_event(), min_size=1, max_size=40))
     again = draw(st.lists(st.sampled_from(events), max_size=6))
     shuffled = draw(st.permutations(events + again))
     cuts = sorted(draw(st.sets(st.integers(1, len(shuffled)), max_size=5)) | {len(shuffled)})
