@@ -198,6 +198,23 @@ async def test_a_wrong_setting_ends_the_service_with_one_line(
     assert line in said
 
 
+async def test_the_command_line_wins_over_the_configuration_file(
+    process: ServiceProcess, data_dir: Path
+) -> None:
+    config = data_dir / "service.py"
+    config.write_text('c.MetricsService.hub_name = ""\nc.MetricsService.url = "nowhere"\n')
+    process.environment["JUPYTERHUB_METRICS_CONFIG"] = str(config)
+    process.start("-m", "jupyterhub_metrics.service", "--MetricsService.url=http://elsewhere")
+    assert await process.until_ended() == 1
+    assert "found 'http://elsewhere' as the address" in process.log.read_text()
+
+
+async def test_a_missing_configuration_file_is_named(process: ServiceProcess) -> None:
+    process.start("-m", "jupyterhub_metrics.service", "--config", "nowhere.py")
+    assert await process.until_ended() == 1
+    assert "found no configuration file" in process.log.read_text()
+
+
 async def test_an_idle_service_stays_below_100_megabytes(
     process: ServiceProcess, postgres_dsn: str, data_dir: Path
 ) -> None:
