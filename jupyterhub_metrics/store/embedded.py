@@ -139,7 +139,7 @@ class EmbeddedServer:
         if process is None:
             raise RuntimeError("the embedded PostgreSQL was not started")
         while not await _ended(process, 3600.0, step_seconds=0.5):
-            disown_postmaster(area.cluster)
+            pass
         return int(process.returncode)
 
     async def _accepting(
