@@ -145,7 +145,7 @@ class MetricsService(Application):
         disable_created_metrics()  # type: ignore[no-untyped-call]
         try:
             asyncio.run(service.run())
-        except (MetricsError, OSError) as error:
+        except MetricsError as error:
             log.error("%s", error)
             sys.exit(1)
 
@@ -180,7 +180,7 @@ class MetricsService(Application):
     async def run(self) -> None:
         """Serves until it is told to stop, or until the Hub that started it ends.
 
-        Raises ConfigurationError before it listens, OSError if the address cannot be bound.
+        Raises ConfigurationError before it listens, if a setting is missing or wrong.
         """
         managed = bool(self.environment.get("JUPYTERHUB_SERVICE_NAME"))
         server = self.make_server(utc_now)

@@ -50,7 +50,8 @@ def address_of(url: str) -> Address:
 async def take_port(address: Address, *, seconds: float = RETRY_SECONDS) -> list[socket.socket]:
     """Bound sockets, as soon as the port is free; tries every ``seconds``.
 
-    Raises OSError if the address cannot be bound for another reason than its being in use.
+    Raises ConfigurationError if the address cannot be bound for another reason than its being in
+    use.
     """
     waiting = False
     while True:
@@ -58,7 +59,11 @@ async def take_port(address: Address, *, seconds: float = RETRY_SECONDS) -> list
             sockets: list[socket.socket] = bind_sockets(address.port, address.host)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise
+                raise ConfigurationError(
+                    f"found that {address.host} port {address.port} cannot be listened on "
+                    f"({error.strerror}); expected an address of this machine and a port that this "
+                    "user may take; correct the service's url in the Hub, or MetricsService.url"
+                ) from None
             if not waiting:
                 log.warning(
                     "found port %s of %s taken by another process; expected it free; waiting for "

@@ -42,7 +42,7 @@ class Server:
     async def run(self, parent_pid: int | None) -> None:
         """Serves until SIGTERM, SIGINT or the end of ``parent_pid``, then stops in order.
 
-        Raises OSError if the address cannot be bound.
+        Raises ConfigurationError if the address cannot be bound.
         """
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
