@@ -121,6 +121,19 @@ async def until(
         await asyncio.sleep(every_seconds)
 
 
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """All processes that run with their working directory in the folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            inside = Path(process.cwd()).is_relative_to(folder)
+            if inside and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
 class HubProcess:
     """One Hub in a folder of its own; ``start`` and ``stop`` may be called again and again.
 
@@ -254,15 +267,7 @@ class HubProcess:
 
     def processes(self) -> list[psutil.Process]:
         """All that this Hub started and that still runs, itself included."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                inside = Path(process.cwd()).is_relative_to(self.folder)
-                if inside and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except (psutil.Error, OSError):
-                continue
-        return found
+        return processes_in(self.folder)
 
     async def close(self) -> None:
         """End everything of this Hub and remove its folder."""

@@ -8,6 +8,7 @@ Standard library only, so that a process costs little.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -71,4 +72,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # the Hub asks with SIGINT first; a traceback for each stop would fill its log
+    with contextlib.suppress(KeyboardInterrupt):
+        main()

@@ -18,7 +18,7 @@ import asyncpg
 import psutil
 import pytest
 from hub_client import Visitor
-from hub_process import free_port, until
+from hub_process import free_port, processes_in, until
 
 from jupyterhub_metrics.demo.folder import DemoFolder
 from jupyterhub_metrics.store import dsn_of_running
@@ -54,16 +54,7 @@ class DemoProcess:
         await until(spoken, f"the demo says {text!r}", seconds=seconds)
 
     def running(self) -> list[psutil.Process]:
-        """All processes that work in the demo's folder."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                inside = Path(process.cwd()).is_relative_to(self.folder)
-                if inside and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except (psutil.Error, OSError):
-                continue
-        return found
+        return processes_in(self.folder)
 
     async def ended(self) -> int:
         await until(lambda: self.process.poll() is not None, "the demo ended", seconds=40)
