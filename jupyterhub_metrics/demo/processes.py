@@ -28,6 +28,15 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def reap_orphans(child: int) -> None:
+    """Let go of adopted processes that have ended; ``child`` is another's to wait for."""
+    with contextlib.suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid == child:
+                return
+            os.waitpid(ended.si_pid, 0)
+
+
 def end_with_parent() -> Callable[[], None] | None:
     """For ``preexec_fn``: the child gets SIGTERM when this process ends, however it ends."""
     if sys.platform != "linux":

@@ -25,7 +25,7 @@ from ..errors import ConfigurationError, MetricsError
 from .campus import LOGIN_NAMES
 from .fill import fill, lacking
 from .folder import DemoFolder, Filled
-from .processes import adopt_orphans, end_descendants, end_with_parent
+from .processes import adopt_orphans, end_descendants, end_with_parent, reap_orphans
 
 HUB_NAME = "demo"
 SERVICE_PATH = "/services/jupyterhub-metrics"
@@ -227,13 +227,14 @@ class Demo:
     async def _watch(self) -> None:
         """Until the Hub ends or a signal asks for the end; says when the service comes and goes."""
         served = False
-        while self._hub_runs() and not self._wanted_end.is_set():
+        while (hub := self._hub) is not None and self._hub_runs() and not self._wanted_end.is_set():
             serves = (await get(f"{self._service_url}/health/live"))[0] == 200
             if served and not serves:
                 self._say("The usage service does not answer; the Hub starts it again.")
             elif serves and not served:
                 self._say("The usage service answers.")
             served = serves
+            reap_orphans(hub.pid)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wanted_end.wait(), WATCH_SECONDS)
 
