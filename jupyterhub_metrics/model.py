@@ -51,8 +51,9 @@ REJECTION_REASONS: Final = (
     "auth_expired",
     "pre_spawn_failed",
     "refused",
+    "error",
 )
-"""Why a request never became a session."""
+"""Why a request never became a session; ``error``: the Hub raised before it asked a spawner."""
 
 SOURCES: Final = ("hub", "hub_poll", "hub_start", "hub_api", "container", "pods", "simulation")
 """Who saw it: the Hub at the moment itself, its poll of a server, its check of servers at start,
@@ -226,8 +227,7 @@ def event_from_wire(raw: Any) -> Event:
     event_id = _uuid(raw, "id")
     if event_id is None:
         raise MalformedEvent("id", "found none; expected a UUID")
-    return Event(
-        id=event_id,
+    event = Event(
         kind=kind,
         hub=hub,
         username=username,
@@ -243,6 +243,9 @@ def event_from_wire(raw: Any) -> Event:
         exit_status=_exit_status(raw),
         facts=_facts(raw),
     )
+    if event.id != event_id:
+        raise MalformedEvent("id", "found one that is not derived from the rest of the event")
+    return event
 
 
 _WIRE_FIELDS: Final = frozenset(

@@ -60,6 +60,10 @@ class RunningService:
     def secret(self, name: str) -> str:
         return (Path(self.settings.data_dir) / "secrets" / name).read_text().strip()
 
+    def operator(self) -> dict[str, str]:
+        """The headers of someone who has the metrics token."""
+        return {"Authorization": f"Bearer {self.secret('metrics_token')}"}
+
     async def get(self, path: str, **headers: str) -> HTTPResponse:
         return await self.http.fetch(
             self.url + path, headers=headers, raise_error=False, follow_redirects=False

@@ -209,16 +209,20 @@ class Demo:
         else:
             self._say("The past was there already.")
 
+    def _metrics_token(self) -> str:
+        secret = self._folder.data_dir / "secrets" / "metrics_token"
+        return secret.read_text().strip() if secret.exists() else ""
+
     async def _service_ready(self) -> None:
         """Returns once events can be stored; says what it waits for if that takes long."""
         said = ""
         since = asyncio.get_running_loop().time()
         while True:
-            status, body = await get(f"{self._service_url}/health/ready")
+            status, body = await get(f"{self._service_url}/health/ready", self._metrics_token())
             if status == 200:
                 return
             if status == 503 and asyncio.get_running_loop().time() - since > PATIENCE_SECONDS:
-                reason = str(json.loads(body).get("reason"))
+                reason = str(json.loads(body).get("reason", "see hub.log"))
                 if reason != said:
                     said = reason
                     self._say(f"The usage service waits: {reason}")
@@ -265,11 +269,15 @@ class Demo:
             self._say("Nothing is left running.")
 
 
-async def get(url: str) -> tuple[int, bytes]:
+async def get(url: str, token: str = "") -> tuple[int, bytes]:
     """Status and body of a GET; 599 if nobody answers within two seconds."""
     try:
         answer = await AsyncHTTPClient().fetch(
-            url, raise_error=False, follow_redirects=False, request_timeout=2
+            url,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            raise_error=False,
+            follow_redirects=False,
+            request_timeout=2,
         )
     except OSError:
         return 599, b""

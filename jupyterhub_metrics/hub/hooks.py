@@ -105,7 +105,8 @@ async def _spawn_single_user(
         with requesting(request):
             return await original(handler, user, server_name, *args, **kwargs)
     except Exception as error:
-        if recorder := handler.settings.get(RECORDER_SETTING):
+        # Not the handler's settings, which are a copy made before the recorder was.
+        if recorder := user.settings.get(RECORDER_SETTING):
             recorder.rejected(request, error)
         raise
 

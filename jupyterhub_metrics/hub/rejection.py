@@ -46,14 +46,16 @@ def reason_of_rejection(error: BaseException) -> str | None:
     """Why JupyterHub refused, by its answer; None for what was no refusal of a new server.
 
     A 429 with ``Retry-After`` is JupyterHub's spawn throttle, one without its limit of active
-    servers; 403 is a login that could not be refreshed (JupyterHub's
-    ``BaseHandler.spawn_single_user``). A start that is already pending raises no HTTP error.
+    servers; 403 is a login that could not be refreshed; a start that is already pending is a
+    RuntimeError (all in JupyterHub's ``BaseHandler.spawn_single_user``).
     """
-    if not isinstance(error, HTTPError):
+    if isinstance(error, RuntimeError):
         return None
+    if not isinstance(error, HTTPError):
+        return "error"
     if error.status_code == 429:
         headers = getattr(error, "headers", None) or {}
         return "throttled" if "Retry-After" in headers else "server_limit"
     if error.status_code == 403:
         return "auth_expired"
-    return "refused" if error.status_code < 500 else None
+    return "refused" if error.status_code < 500 else "error"

@@ -183,5 +183,6 @@ def test_the_hubs_answer_tells_why_a_request_was_rejected():
     assert reason_of_rejection(HTTPError(429)) == "server_limit"
     assert reason_of_rejection(HTTPError(403)) == "auth_expired"
     assert reason_of_rejection(HTTPError(400)) == "refused"
-    assert reason_of_rejection(HTTPError(500)) is None
+    assert reason_of_rejection(HTTPError(500)) == "error"
+    assert reason_of_rejection(AttributeError("a fault of the Hub")) == "error"
     assert reason_of_rejection(RuntimeError("pending spawn")) is None

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
+from ..credentials import bearer, same
 from ..wiring import Wiring
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,12 @@ class JSONHandler(SecureHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         text = HTTP_ERROR_TEXTS.get(status_code, self._reason)
         self.answer(status_code, {"error": text, "field": "request"})
+
+    def from_operator(self) -> bool:
+        """Whether the request carries the metrics token, which only operators have."""
+        expected = self.wiring.metrics_token
+        token = bearer(self.request.headers.get("Authorization", ""))
+        return expected is not None and token is not None and same(token, expected)
 
     def answer(self, status: int, body: Mapping[str, Any]) -> None:
         self.set_status(status)

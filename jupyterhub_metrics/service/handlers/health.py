@@ -14,7 +14,10 @@ class LiveHandler(JSONHandler):
 
 
 class ReadyHandler(JSONHandler):
-    """``GET health/ready``: 200 once events can be stored, otherwise 503 with the reason."""
+    """``GET health/ready``: 200 once events can be stored, otherwise 503.
+
+    The reason names the database's host and user, so only bearers of the metrics token get it.
+    """
 
     def get(self) -> None:
         reason = self.wiring.database.reason
@@ -22,4 +25,5 @@ class ReadyHandler(JSONHandler):
             self.answer(200, {"ready": True})
         else:
             self.set_header("Retry-After", str(RETRY_AFTER_SECONDS))
-            self.answer(503, {"ready": False, "reason": reason})
+            told = {"reason": reason} if self.from_operator() else {}
+            self.answer(503, {"ready": False, **told})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..credentials import bearer, same
 from .base import JSONHandler
 
 
@@ -10,9 +9,7 @@ class MetricsHandler(JSONHandler):
     """``GET metrics``, for bearers of the metrics token."""
 
     def get(self) -> None:
-        expected = self.wiring.metrics_token
-        token = bearer(self.request.headers.get("Authorization", ""))
-        if expected is None or token is None or not same(token, expected):
+        if not self.from_operator():
             error = "found no metrics token; expected it as a bearer token"
             self.answer(403, {"error": error, "field": "Authorization"})
             return
