@@ -25,7 +25,7 @@ from .delivery import Delivery
 from .facts import plain, read_facts
 from .outbox import Note, Outbox
 from .outcome import Ending, Outcome, decide, exit_status_of
-from .rejection import Request, current_request, reason_of_rejection
+from .rejection import Request, current_request, mark_recorded, reason_of_rejection
 from .runs import Run, Runs, aware, same_start
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -173,7 +173,7 @@ class MetricsRecorder(LoggingConfigurable):
         started_at = self._runs.started(spawner)
         if started_at is None:
             return
-        self._mark_request()
+        mark_recorded()
         run = self._runs.begin(spawner, started_at)
         note = self._runs.new_note(spawner, run)
         stale = self.outbox.note(note.spawner_id)
@@ -274,7 +274,7 @@ class MetricsRecorder(LoggingConfigurable):
             return
         if note is None:
             # Nobody noted this run. At the Hub's start it is one that ran before we did.
-            self._mark_request()
+            mark_recorded()
             note = replace(self._runs.new_note(spawner, run), ready=current_actor() == HUB_START)
         note = self._notice_rename(spawner, note, run)
         ending = replace(
@@ -306,23 +306,7 @@ class MetricsRecorder(LoggingConfigurable):
             self._reject(request, "pre_spawn_failed")
 
     def _reject(self, request: Request, reason: str) -> None:
-        request.recorded = True
-        event = Event(
-            kind="rejected",
-            hub=self.hub_name,
-            username=request.username,
-            server_name=request.server_name,
-            occurred_at=self._wall(),
-            source="hub",
-            reason=reason,
-            actor=request.actor,
-        )
-        self._append([event])
-
-    def _mark_request(self) -> None:
-        request = current_request()
-        if request is not None:
-            request.recorded = True
+        self._append([request.rejected(self.hub_name, reason, self._wall())])
 
     def _event(self, note: Note, kind: str, occurred_at: datetime, **details: Any) -> Event:
         return Event(

@@ -9,8 +9,11 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 
 from tornado.web import HTTPError
+
+from ..model import Event
 
 
 @dataclass
@@ -24,6 +27,20 @@ class Request:
     server_name: str
     actor: str | None = None
     recorded: bool = False
+
+    def rejected(self, hub: str, reason: str, at: datetime) -> Event:
+        """The event that tells of it; the request counts as recorded from now on."""
+        self.recorded = True
+        return Event(
+            kind="rejected",
+            hub=hub,
+            username=self.username,
+            server_name=self.server_name,
+            occurred_at=at,
+            source="hub",
+            reason=reason,
+            actor=self.actor,
+        )
 
 
 _request: ContextVar[Request | None] = ContextVar("jupyterhub_metrics_request", default=None)
@@ -40,6 +57,13 @@ def requesting(request: Request) -> Iterator[None]:
 
 def current_request() -> Request | None:
     return _request.get()
+
+
+def mark_recorded() -> None:
+    """The request under way has become a session, which tells of it."""
+    request = _request.get()
+    if request is not None:
+        request.recorded = True
 
 
 def reason_of_rejection(error: BaseException) -> str | None:
