@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
-from traitlets import Any as AnyTrait
 from traitlets import Float, Instance, Integer, Unicode
 from traitlets.config import LoggingConfigurable
 
@@ -36,8 +35,7 @@ class Delivery(LoggingConfigurable):
     idle_seconds = Float(
         10.0,
         min=0.01,
-        help="""Seconds between two looks at the outbox when nothing new wakes the task; also how
-        often the moments at which servers were seen alive are written down.""",
+        help="Seconds between two looks at the outbox when nothing new wakes the task.",
     ).tag(config=True)
     first_backoff_seconds = Float(
         0.5, min=0.01, help="Seconds to wait after a first failure; doubled at each further one."
@@ -53,7 +51,6 @@ class Delivery(LoggingConfigurable):
     hub_name = Unicode()
     events_url = Unicode()
     token_file = Instance(Path)
-    before_round = AnyTrait()
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -121,7 +118,6 @@ class Delivery(LoggingConfigurable):
 
     async def _round(self, client: AsyncHTTPClient) -> _Round:
         self._new.clear()
-        self.before_round()
         self.outbox.save()
         waiting = self.outbox.waiting(self._limit)
         if not waiting:

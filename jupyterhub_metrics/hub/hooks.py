@@ -24,6 +24,8 @@ from .rejection import Request, requesting
 from .spawner import RECORDER_SETTING, RecordingSpawner, recording
 
 SERVICE_NAME = "jupyterhub-metrics"
+DATA_DIR_VARIABLE = "JUPYTERHUB_METRICS_DATA_DIR"
+HUB_NAME_VARIABLE = "JUPYTERHUB_METRICS_HUB_NAME"
 ACCESS_SCOPE = f"access:services!service={SERVICE_NAME}"
 
 _MARK = "_jupyterhub_metrics_original"
@@ -32,6 +34,7 @@ _MARK = "_jupyterhub_metrics_original"
 def install() -> None:
     """Wrap what has to be wrapped; a second call changes nothing."""
     _wrap_spawner_class()
+    _wrap(JupyterHub, "init_role_creation", _init_role_creation)
     _wrap(JupyterHub, "init_spawners", _init_spawners)
     _wrap(JupyterHub, "cleanup", _cleanup)
     _wrap(BaseHandler, "stop_single_user", _stop_single_user)
@@ -63,6 +66,29 @@ def _wrap_spawner_class() -> None:
 
     setattr(validate, _MARK, original)
     trait.validate = validate
+
+
+async def _init_role_creation(original: Callable[..., Awaitable[Any]], app: Any) -> Any:
+    app.load_roles = merge_user_roles(app.load_roles)
+    return await original(app)
+
+
+def merge_user_roles(roles: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The roles with ours merged into the deployment's own ``user`` role.
+
+    ``setup(c)`` does so where it sees that role; a file loaded beside others does not see it, and
+    JupyterHub refuses to start with two.
+    """
+    ours = {"name": "user", "scopes": ["self", ACCESS_SCOPE]}
+    others = [role for role in roles if role != ours]
+    if ours not in roles or not any(role.get("name") == "user" for role in others):
+        return roles
+    return [
+        {**role, "scopes": [*role.get("scopes", ["self"]), ACCESS_SCOPE]}
+        if role.get("name") == "user" and ACCESS_SCOPE not in role.get("scopes", ())
+        else role
+        for role in others
+    ]
 
 
 async def _init_spawners(original: Callable[..., Awaitable[Any]], app: Any) -> Any:
@@ -120,7 +146,7 @@ def start_recorder(app: Any) -> MetricsRecorder | None:
         return None
     warn_of_replaced_lists(app)
     try:
-        recorder = MetricsRecorder(parent=app, dialect=_dialect(app))
+        recorder = make_recorder(app)
         recorder.open()
         app.tornado_settings[RECORDER_SETTING] = recorder
         token_file = Path(recorder.data_dir).resolve() / "secrets" / "events_token"
@@ -155,6 +181,30 @@ def warn_of_replaced_lists(app: Any) -> None:
             "append to the list instead of assigning it",
             ", JupyterHub.".join(missing),
         )
+
+
+def make_recorder(app: Any) -> MetricsRecorder:
+    """The recorder, in agreement with the service that is about to start.
+
+    A file that is loaded beside others may have set the Hub's name or the folder without
+    ``setup(c)`` seeing it: the service gets the name, and the recorder the folder of the secrets.
+    """
+    service = app._service_map.get(SERVICE_NAME)
+    if service is None or not service.managed:
+        return MetricsRecorder(parent=app, dialect=_dialect(app))
+    prepared = service.environment[DATA_DIR_VARIABLE]
+    configured = app.config.MetricsRecorder.get("data_dir", prepared)
+    if Path(configured).absolute() != Path(prepared):
+        app.log.warning(
+            "jupyterhub-metrics: found MetricsRecorder.data_dir %s; expected %s, where setup(c) "
+            "put the secrets, and uses that; give setup(c, data_dir=...) or set %s",
+            configured,
+            prepared,
+            DATA_DIR_VARIABLE,
+        )
+    recorder = MetricsRecorder(parent=app, dialect=_dialect(app), data_dir=prepared)
+    service.environment = {**service.environment, HUB_NAME_VARIABLE: recorder.hub_name}
+    return recorder
 
 
 def _events_url(app: Any, recorder: MetricsRecorder) -> str:

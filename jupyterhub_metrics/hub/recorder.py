@@ -28,6 +28,15 @@ from .outcome import Ending, Outcome, decide, exit_status_of
 from .rejection import Request, current_request, mark_recorded, reason_of_rejection
 from .runs import Run, Runs, aware, same_start
 
+DEFAULT_HUB_NAME = "jupyterhub"
+DEFAULT_DATA_DIR = "jupyterhub-metrics"
+
+ALIVE_DELAY_SECONDS = 0.5
+"""How long a good poll may stand in memory only: it widens the interval of a death by as much."""
+
+ALIVE_ROWS = 200
+"""How many are written at once, so that no write holds up the event loop."""
+
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -52,14 +61,14 @@ class MetricsRecorder(LoggingConfigurable):
     """Records the servers of one Hub. Configure it in ``jupyterhub_config.py``."""
 
     hub_name = Unicode(
-        "jupyterhub",
+        DEFAULT_HUB_NAME,
         help="""The name of this Hub in every row. Part of each session's identity: choose it
         once and keep it. Hubs that share a database need different names. At most 255
         characters.""",
     ).tag(config=True)
 
     data_dir = Unicode(
-        "jupyterhub-metrics",
+        DEFAULT_DATA_DIR,
         help="""Folder of the outbox and the secrets, absolute or relative to the Hub's working
         directory. On a disk that outlives the Hub's process, not on a network file system.""",
     ).tag(config=True)
@@ -106,6 +115,7 @@ class MetricsRecorder(LoggingConfigurable):
         self._wall = wall
         self._runs = Runs(self.outbox, self.hub_name, wall, dialect)
         self._alive: dict[int, datetime] = {}
+        self._alarm: asyncio.Handle | None = None
 
     # -- the life of the Hub -------------------------------------------------
 
@@ -122,7 +132,6 @@ class MetricsRecorder(LoggingConfigurable):
             hub_name=self.hub_name,
             events_url=events_url,
             token_file=token_file,
-            before_round=self.remember_alive,
         )
         self.delivery.start()
 
@@ -130,16 +139,13 @@ class MetricsRecorder(LoggingConfigurable):
         """Stop delivering and bring everything to disk."""
         if self.delivery is not None:
             await self.delivery.stop()
-        self.remember_alive()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        while self._alive:
+            self._write_alive()
         await asyncio.to_thread(self.outbox.checkpoint)
         self.outbox.close()
-
-    @_harmless
-    def remember_alive(self) -> None:
-        """Write down when each server was last seen alive."""
-        alive, self._alive = self._alive, {}
-        notes = ((self.outbox.note(spawner_id), at) for spawner_id, at in alive.items())
-        self.outbox.touch([(note.spawner_id, note.session_id, at) for note, at in notes if note])
 
     @_harmless
     def settle_unknown(self, started_of: Mapping[int, datetime | None]) -> None:
@@ -231,7 +237,7 @@ class MetricsRecorder(LoggingConfigurable):
         if status is None:
             run.alive_at = max(run.alive_at, began)
             if note is not None:
-                self._alive[note.spawner_id] = run.alive_at
+                self._remember_alive(note, run.alive_at)
                 self._notice_rename(spawner, note, run)
         elif run.gone_at is None and run.found_gone is not False:
             run.exit_status = exit_status_of(status)
@@ -294,6 +300,25 @@ class MetricsRecorder(LoggingConfigurable):
             self._reject(request, reason)
 
     # -- within --------------------------------------------------------------
+
+    def _remember_alive(self, note: Note, moment: datetime) -> None:
+        """Write down soon, together with others, when a server was last seen alive."""
+        self._alive[note.spawner_id] = moment
+        if self._alarm is None:
+            loop = asyncio.get_running_loop()
+            self._alarm = loop.call_later(ALIVE_DELAY_SECONDS, self._alive_is_due)
+
+    @_harmless
+    def _alive_is_due(self) -> None:
+        self._alarm = None
+        self._write_alive()
+        if self._alive:
+            self._alarm = asyncio.get_running_loop().call_soon(self._alive_is_due)
+
+    def _write_alive(self) -> None:
+        some = [self._alive.popitem() for _ in range(min(ALIVE_ROWS, len(self._alive)))]
+        notes = ((self.outbox.note(spawner_id), at) for spawner_id, at in some)
+        self.outbox.touch([(note.spawner_id, note.session_id, at) for note, at in notes if note])
 
     def _failed_before_start(self, spawner: Any, error: BaseException | None) -> None:
         """The authenticator's ``pre_spawn_start`` raised: no start, no session."""

@@ -13,7 +13,8 @@ from traitlets.config import Config, LazyConfigValue
 from .. import _data
 from ..dsn import check_dsn, dsn_from_environment
 from ..errors import ConfigurationError
-from .hooks import ACCESS_SCOPE, SERVICE_NAME, install
+from .hooks import ACCESS_SCOPE, DATA_DIR_VARIABLE, HUB_NAME_VARIABLE, SERVICE_NAME, install
+from .recorder import DEFAULT_DATA_DIR, DEFAULT_HUB_NAME
 from .secret_files import ensure_secrets
 
 DEFAULT_SERVICE_PORT = 10180
@@ -32,7 +33,7 @@ def setup(
     *,
     hub_name: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
-    service_port: int | None = None,
+    service_port: int | str | None = None,
     service_url: str | None = None,
     service_config: str | os.PathLike[str] | None = None,
     dsn: str | None = None,
@@ -44,7 +45,8 @@ def setup(
     - ``data_dir``: folder of the outbox, the secrets and the embedded database; else
       ``c.MetricsRecorder.data_dir``, else ``JUPYTERHUB_METRICS_DATA_DIR``, else
       ``jupyterhub-metrics`` in the Hub's working directory.
-    - ``service_port``: loopback port of the service that the Hub starts (default 10180).
+    - ``service_port``: loopback port of the service that the Hub starts; else
+      ``JUPYTERHUB_METRICS_SERVICE_PORT``, else 10180.
     - ``service_url``: where the service answers when the Hub does not start it; none is started
       then. With a path, it is taken as it stands.
     - ``service_config``: path of the service's own configuration file, else
@@ -56,14 +58,16 @@ def setup(
     ConfigurationError, one line, when a setting is wrong or an extra is missing.
     """
     section = c.MetricsRecorder
-    name = hub_name or _configured(section, "hub_name")
-    name = name or os.environ.get("JUPYTERHUB_METRICS_HUB_NAME") or "jupyterhub"
-    folder = Path(
-        data_dir
-        or _configured(section, "data_dir")
-        or os.environ.get("JUPYTERHUB_METRICS_DATA_DIR")
-        or "jupyterhub-metrics"
-    ).absolute()
+    # Only what was given is written: a default must not cover what another file has set.
+    given = {
+        "hub_name": hub_name or os.environ.get(HUB_NAME_VARIABLE),
+        "data_dir": data_dir or os.environ.get(DATA_DIR_VARIABLE),
+    }
+    for setting, argument in (("hub_name", hub_name), ("data_dir", data_dir)):
+        if given[setting] and (argument or setting not in section):
+            section[setting] = str(given[setting])
+    name = section.get("hub_name", DEFAULT_HUB_NAME)
+    folder = Path(section.get("data_dir", DEFAULT_DATA_DIR)).absolute()
     dsn = check_dsn(dsn) if dsn else dsn_from_environment(os.environ)
     if service_url is None:
         _check_extras(dsn)
@@ -71,13 +75,11 @@ def setup(
 
     managed = service_url is None
     url = service_url or f"http://127.0.0.1:{_port(service_port)}"
-    section.hub_name = name
-    section.data_dir = str(folder)
     section.service_url = url
     # Paths and names only: JupyterHub stores a service's environment in plain text.
     environment = {
-        "JUPYTERHUB_METRICS_DATA_DIR": str(folder),
-        "JUPYTERHUB_METRICS_HUB_NAME": name,
+        DATA_DIR_VARIABLE: str(folder),
+        HUB_NAME_VARIABLE: name,
     }
     if config := service_config or os.environ.get("JUPYTERHUB_METRICS_CONFIG"):
         environment["JUPYTERHUB_METRICS_CONFIG"] = str(Path(config).absolute())
@@ -87,17 +89,16 @@ def setup(
     install()
 
 
-def _configured(section: Config, name: str) -> Any:
-    return section.get(name)
-
-
-def _port(port: int | None) -> int:
-    port = DEFAULT_SERVICE_PORT if port is None else port
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+def _port(port: int | str | None) -> int:
+    if port is None:
+        port = os.environ.get("JUPYTERHUB_METRICS_SERVICE_PORT") or DEFAULT_SERVICE_PORT
+    text = str(port)
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
         raise ConfigurationError(
-            f"service_port must be a number from 1 to 65535, got: {port}; correct setup(c, ...)"
+            f"service_port must be a number from 1 to 65535, got: {text}; correct setup(c, ...) "
+            "or JUPYTERHUB_METRICS_SERVICE_PORT"
         )
-    return port
+    return int(text)
 
 
 def _check_extras(dsn: str | None) -> None:

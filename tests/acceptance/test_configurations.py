@@ -10,7 +10,9 @@ from observer import Observer
 BY_FILE = """
 import os
 from jupyterhub_metrics.hub import config_file
-os.environ["JUPYTERHUB_METRICS_HUB_NAME"] = {hub_name!r}
+c.MetricsRecorder.hub_name = {hub_name!r}
+c.JupyterHub.load_roles.append({{"name": "user", "scopes": ["self"]}})
+os.environ["JUPYTERHUB_METRICS_SERVICE_PORT"] = "{service_port}"
 load_subconfig(config_file())
 """
 OWN_CLASS = """

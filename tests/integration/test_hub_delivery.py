@@ -69,7 +69,6 @@ async def delivery(tmp_path, service):
         hub_name="campus",
         events_url=f"http://127.0.0.1:{service.port}/events",
         token_file=tmp_path / "token",
-        before_round=lambda: None,
         first_backoff_seconds=0.02,
         longest_backoff_seconds=0.1,
         idle_seconds=5,

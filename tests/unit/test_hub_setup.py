@@ -14,7 +14,7 @@ from traitlets.config import Config
 
 from jupyterhub_metrics.errors import ConfigurationError
 from jupyterhub_metrics.hub import config_file, setup
-from jupyterhub_metrics.hub.hooks import ACCESS_SCOPE, SERVICE_NAME
+from jupyterhub_metrics.hub.hooks import ACCESS_SCOPE, SERVICE_NAME, merge_user_roles
 from jupyterhub_metrics.hub.setup import _items
 from jupyterhub_metrics.hub.spawner import RecordingSpawner, recording
 
@@ -120,6 +120,15 @@ def test_an_existing_user_role_keeps_its_scopes_and_gains_access():
     ]
 
 
+def test_two_user_roles_of_two_files_become_one():
+    ours = {"name": "user", "scopes": ["self", ACCESS_SCOPE]}
+    other = {"name": "user", "scopes": ["self", "list:groups"]}
+    merged = [{"name": "user", "scopes": ["self", "list:groups", ACCESS_SCOPE]}]
+    assert merge_user_roles([other, ours]) == merge_user_roles([ours, other]) == merged
+    assert merge_user_roles([ours]) == [ours]
+    assert merge_user_roles([other, {"name": "x"}]) == [other, {"name": "x"}]
+
+
 def test_lists_that_were_appended_to_keep_what_they_had():
     c = Config()
     c.JupyterHub.services.append({"name": "culler"})
@@ -159,10 +168,19 @@ def test_the_hubs_name_comes_from_the_argument_the_configuration_or_the_environm
     assert services(c)[0]["environment"]["JUPYTERHUB_METRICS_HUB_NAME"] == "from-argument"
 
 
-@pytest.mark.parametrize("port", [0, 65536, "80", True])
+@pytest.mark.parametrize("port", [0, 65536, "8o", True])
 def test_a_port_that_is_none_says_what_was_expected(port):
     with pytest.raises(ConfigurationError, match="service_port must be a number from 1 to 65535"):
         setup(Config(), service_port=port)
+
+
+def test_the_port_comes_from_the_argument_or_the_environment(monkeypatch):
+    monkeypatch.setenv("JUPYTERHUB_METRICS_SERVICE_PORT", "10999")
+    c = Config()
+    setup(c)
+    assert services(c)[0]["url"] == "http://127.0.0.1:10999"
+    setup(c, service_port=10998)
+    assert services(c)[0]["url"] == "http://127.0.0.1:10998"
 
 
 def test_a_folder_that_cannot_be_made_says_so_in_one_line(tmp_path):
