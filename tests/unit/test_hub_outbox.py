@@ -37,18 +37,34 @@ def note(spawner_id: int = 1, **changes) -> Note:
 
 
 @pytest.fixture
-def outbox(tmp_path):
-    box = Outbox(tmp_path / "outbox.sqlite", LOG)
-    box.open()
-    yield box
-    box.close()
+def opened():
+    """Opens outboxes, and closes them at the end."""
+    boxes = []
+
+    def open_at(path, **options) -> Outbox:
+        boxes.append(Outbox(path, LOG, **options))
+        boxes[-1].open()
+        return boxes[-1]
+
+    yield open_at
+    for box in boxes:
+        box.close()
 
 
-def reopened(box: Outbox) -> Outbox:
-    box.close()
-    again = Outbox(box.path, LOG)
-    again.open()
-    return again
+@pytest.fixture
+def outbox(tmp_path, opened):
+    return opened(tmp_path / "outbox.sqlite")
+
+
+@pytest.fixture
+def reopened(opened):
+    """What the next start of the Hub finds."""
+
+    def reopen(box: Outbox) -> Outbox:
+        box.close()
+        return opened(box.path)
+
+    return reopen
 
 
 def seconds_waiting(box: Outbox, limit: int = 1000) -> list[str]:
@@ -75,7 +91,7 @@ def test_events_come_out_in_the_order_in_which_they_went_in(outbox):
     assert seconds_waiting(outbox, limit=2) == ["00", "01"]
 
 
-def test_an_acknowledged_event_is_gone_and_the_others_stay(outbox):
+def test_an_acknowledged_event_is_gone_and_the_others_stay(outbox, reopened):
     for seconds in range(3):
         outbox.append([event("requested", seconds)])
     outbox.acknowledge(outbox.waiting(2))
@@ -83,7 +99,7 @@ def test_an_acknowledged_event_is_gone_and_the_others_stay(outbox):
     assert seconds_waiting(reopened(outbox)) == ["02"]
 
 
-def test_notes_are_there_again_after_a_restart(outbox):
+def test_notes_are_there_again_after_a_restart(outbox, reopened):
     outbox.append([event("requested")], keep=note())
     outbox.append([event("ready", 5)], keep=note(ready=True, alive_at=at(5), stopping_by="user:b"))
     outbox.append([event("requested")], keep=note(2))
@@ -92,14 +108,14 @@ def test_notes_are_there_again_after_a_restart(outbox):
     assert again.notes() == [note(ready=True, alive_at=at(5), stopping_by="user:b")]
 
 
-def test_when_a_server_was_last_seen_alive_is_written_down_and_never_goes_back(outbox):
+def test_when_a_server_was_last_seen_alive_is_written_down_and_never_goes_back(outbox, reopened):
     outbox.append([], keep=note())
     outbox.touch([(1, note().session_id, at(60)), (7, note().session_id, at(60))])
     outbox.touch([(1, note().session_id, at(30))])
     assert [n.alive_at for n in reopened(outbox).notes()] == [at(60)]
 
 
-def test_an_append_survives_the_process_being_killed(tmp_path):
+def test_an_append_survives_the_process_being_killed(tmp_path, opened):
     script = f"""
 import logging, os, signal, sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
@@ -114,13 +130,11 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     killed = subprocess.run([sys.executable, "-c", script], check=False)
     assert killed.returncode == -signal.SIGKILL
-    box = Outbox(tmp_path / "outbox.sqlite", LOG)
-    box.open()
+    box = opened(tmp_path / "outbox.sqlite")
     assert len(box.waiting(100)) == len(box.notes()) == 10
-    box.close()
 
 
-def test_a_full_disk_stops_no_append_and_delivery_resumes_by_itself(outbox, caplog):
+def test_a_full_disk_stops_no_append_and_delivery_resumes_by_itself(outbox, caplog, reopened):
     outbox.append([event("requested", 0)])
     with full_disk():
         for seconds in range(1, 4):
@@ -149,9 +163,8 @@ def test_what_the_disk_refuses_can_be_delivered_from_memory(outbox):
     assert seconds_waiting(outbox) == ["02", "03"]
 
 
-def test_a_folder_that_is_missing_is_used_as_soon_as_it_is_there(tmp_path):
-    box = Outbox(tmp_path / "later" / "outbox.sqlite", LOG)
-    box.open()
+def test_a_folder_that_is_missing_is_used_as_soon_as_it_is_there(tmp_path, reopened, opened):
+    box = opened(tmp_path / "later" / "outbox.sqlite")
     box.append([event("requested", 1)], keep=note())
     assert seconds_waiting(box) == ["01"]
     (tmp_path / "later").mkdir()
@@ -159,14 +172,12 @@ def test_a_folder_that_is_missing_is_used_as_soon_as_it_is_there(tmp_path):
     again = reopened(box)
     assert seconds_waiting(again) == ["01"]
     assert again.notes() == [note()]
-    again.close()
     shutil.rmtree(tmp_path / "later")
 
 
-def test_what_memory_cannot_hold_is_counted(tmp_path, monkeypatch):
+def test_what_memory_cannot_hold_is_counted(tmp_path, monkeypatch, opened):
     monkeypatch.setattr("jupyterhub_metrics.hub.outbox.MEMORY_LIMIT_EVENTS", 2)
-    box = Outbox(tmp_path / "missing" / "outbox.sqlite", LOG)
-    box.open()
+    box = opened(tmp_path / "missing" / "outbox.sqlite")
     for seconds in range(5):
         box.append([event("requested", seconds)])
     assert (box.depth().events, box.depth().lost) == (2, 3)
@@ -184,15 +195,13 @@ def test_a_refused_event_is_kept_aside_and_blocks_nothing(outbox):
     assert message.startswith("facts.gpus")
 
 
-def test_depth_tells_how_long_the_oldest_event_waits(tmp_path):
+def test_depth_tells_how_long_the_oldest_event_waits(tmp_path, opened):
     now = [1000.0]
-    box = Outbox(tmp_path / "outbox.sqlite", LOG, clock=lambda: now[0])
-    box.open()
+    box = opened(tmp_path / "outbox.sqlite", clock=lambda: now[0])
     assert (box.depth().events, box.depth().oldest_seconds) == (0, None)
     box.append([event("requested")])
     now[0] += 90
     assert box.depth().oldest_seconds == 90
-    box.close()
 
 
 def test_only_the_hubs_own_user_may_read_the_outbox(outbox):
