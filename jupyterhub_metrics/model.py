@@ -62,6 +62,7 @@ a poll of its REST API, Kubernetes' own record of a container, the watched pods,
 STATES: Final = ("starting", "running", "ended", "failed")
 
 MAX_NAME_CHARACTERS: Final = 255
+MAX_ACTOR_CHARACTERS: Final = MAX_NAME_CHARACTERS + len("service:")
 MAX_FACTS_BYTES: Final = 32 * 1024
 MAX_BATCH_EVENTS: Final = 1000
 
@@ -239,7 +240,7 @@ def event_from_wire(raw: Any) -> Event:
         not_after=not_after,
         source=_choice(raw, "source", SOURCES),
         reason=_reason(raw),
-        actor=_text(raw, "actor") or None,
+        actor=_text(raw, "actor", longest=MAX_ACTOR_CHARACTERS) or None,
         exit_status=_exit_status(raw),
         facts=_facts(raw),
     )
@@ -273,7 +274,14 @@ def _kind_of(value: Any) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
-def _text(raw: dict[str, Any], name: str, *, required: bool = False, empty: bool = False) -> str:
+def _text(
+    raw: dict[str, Any],
+    name: str,
+    *,
+    required: bool = False,
+    empty: bool = False,
+    longest: int = MAX_NAME_CHARACTERS,
+) -> str:
     value = raw.get(name)
     if value is None and not required:
         return ""
@@ -281,10 +289,8 @@ def _text(raw: dict[str, Any], name: str, *, required: bool = False, empty: bool
         raise MalformedEvent(name, f"found {_kind_of(value)}; expected text")
     if required and not empty and not value:
         raise MalformedEvent(name, "found empty text; expected at least one character")
-    if len(value) > MAX_NAME_CHARACTERS:
-        raise MalformedEvent(
-            name, f"found {len(value)} characters; expected at most {MAX_NAME_CHARACTERS}"
-        )
+    if len(value) > longest:
+        raise MalformedEvent(name, f"found {len(value)} characters; expected at most {longest}")
     if _UNSTORABLE.search(value):
         raise MalformedEvent(name, "found a NUL or a lone surrogate; expected storable text")
     return value
@@ -357,24 +363,7 @@ def _facts(raw: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise MalformedEvent("facts", f"found {_kind_of(facts)}; expected an object")
     for name, value in facts.items():
-        where = f"facts.{name[:64]}"
-        if name in _TEXT_FACTS:
-            if not isinstance(value, str):
-                raise MalformedEvent(where, f"found {_kind_of(value)}; expected text")
-            if name == "username" and not 0 < len(value) <= MAX_NAME_CHARACTERS:
-                raise MalformedEvent(
-                    where, f"found {len(value)} characters; expected 1 to {MAX_NAME_CHARACTERS}"
-                )
-        elif name in _NUMBER_FACTS:
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise MalformedEvent(where, f"found {_kind_of(value)}; expected a number")
-            if not 0 <= value < 2**63:
-                raise MalformedEvent(where, f"found {value}; expected a number from 0 to 2^63")
-        elif name == "groups":
-            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                raise MalformedEvent(where, "found something else; expected a list of texts")
-        elif name == "user_options" and not isinstance(value, dict):
-            raise MalformedEvent(where, f"found {_kind_of(value)}; expected an object")
+        check_fact(name, value)
     try:
         text = canonical(facts, allow_nan=False)
     except ValueError:
@@ -384,6 +373,31 @@ def _facts(raw: dict[str, Any]) -> dict[str, Any]:
     if len(text.encode()) > MAX_FACTS_BYTES:
         raise MalformedEvent("facts", f"found over {MAX_FACTS_BYTES} bytes; expected fewer")
     return facts
+
+
+def check_fact(name: str, value: Any) -> None:
+    """Raises MalformedEvent if a fact that this code knows has another type than it should.
+
+    Any value will do for an unknown one.
+    """
+    where = f"facts.{name[:64]}"
+    if name in _TEXT_FACTS:
+        if not isinstance(value, str):
+            raise MalformedEvent(where, f"found {_kind_of(value)}; expected text")
+        if name == "username" and not 0 < len(value) <= MAX_NAME_CHARACTERS:
+            raise MalformedEvent(
+                where, f"found {len(value)} characters; expected 1 to {MAX_NAME_CHARACTERS}"
+            )
+    elif name in _NUMBER_FACTS:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise MalformedEvent(where, f"found {_kind_of(value)}; expected a number")
+        if not 0 <= value < 2**63:
+            raise MalformedEvent(where, f"found {value}; expected a number from 0 to 2^63")
+    elif name == "groups":
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise MalformedEvent(where, "found something else; expected a list of texts")
+    elif name == "user_options" and not isinstance(value, dict):
+        raise MalformedEvent(where, f"found {_kind_of(value)}; expected an object")
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
-from traitlets import Float, Instance, Integer, Unicode
+from traitlets import Callable, Float, Instance, Integer, Unicode
 from traitlets.config import LoggingConfigurable
 
 from .outbox import Outbox, Waiting
@@ -51,6 +50,7 @@ class Delivery(LoggingConfigurable):
     hub_name = Unicode()
     events_url = Unicode()
     token_file = Instance(Path)
+    recorder_faults = Callable(lambda: 0)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -61,8 +61,7 @@ class Delivery(LoggingConfigurable):
         self._complaint: str | None = None
         self._new = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._since_checkpoint = 0
-        self._random: Callable[[], float] = random.random
+        self._random = random.random
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._deliver_for_ever(), name="metrics-delivery")
@@ -72,6 +71,7 @@ class Delivery(LoggingConfigurable):
         self._new.set()
 
     async def stop(self) -> None:
+        """End the task; what it has not delivered waits in the outbox."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -92,17 +92,15 @@ class Delivery(LoggingConfigurable):
             client.close()
 
     async def _pause(self, outcome: _Round) -> None:
-        if outcome is _Round.DELIVERED:
-            self._failures = 0
-            return
+        if self.outbox.checkpoint_is_due():
+            await asyncio.to_thread(self.outbox.checkpoint)
         if outcome is _Round.FAILED:
             self._failures += 1
             await asyncio.sleep(self.backoff_seconds(self._failures))
             return
         self._failures = 0
-        if self._since_checkpoint:
-            self._since_checkpoint = 0
-            await asyncio.to_thread(self.outbox.checkpoint)
+        if outcome is _Round.DELIVERED:
+            return
         # Not wait_for: before Python 3.12 it loses a cancellation that meets its result.
         alarm = asyncio.get_running_loop().call_later(self.idle_seconds, self._new.set)
         try:
@@ -134,6 +132,7 @@ class Delivery(LoggingConfigurable):
 
     def _request(self, waiting: list[Waiting]) -> HTTPRequest:
         events = ",".join(item.body for item in waiting)
+        head = f'"hub":{json.dumps(self.hub_name)},"recorder":{json.dumps(self.status())}'
         return HTTPRequest(
             self.events_url,
             method="POST",
@@ -141,47 +140,68 @@ class Delivery(LoggingConfigurable):
                 "Content-Type": "application/json",
                 "Authorization": f"Bearer {self.token_file.read_text().strip()}",
             },
-            body=f'{{"hub":{json.dumps(self.hub_name)},"events":[{events}]}}'.encode(),
+            body=f'{{{head},"events":[{events}]}}'.encode(),
             request_timeout=self.request_timeout_seconds,
             connect_timeout=self.request_timeout_seconds,
             follow_redirects=False,
         )
 
+    def status(self) -> dict[str, float]:
+        """The recorder's own health, which travels with each batch; see ``docs/events.md``."""
+        depth = self.outbox.depth()
+        return {
+            "outbox_events": depth.events,
+            "outbox_oldest_seconds": depth.oldest_seconds or 0.0,
+            "lost_events": depth.lost,
+            "set_aside_events": depth.set_aside,
+            "faults": self.faults + self.recorder_faults(),
+        }
+
     def _answered(self, waiting: list[Waiting], response: HTTPResponse) -> _Round:
+        answer = _object_in(response)
         if response.code == 200:
-            self._accepted(waiting, json.loads(response.body))
-            return _Round.DELIVERED
-        if response.code in (400, 413):
+            refused = _refused_in(answer, len(waiting))
+            if refused is None:
+                return self._failed(
+                    "found a 200 that is not the metrics service's; another "
+                    "program answers there; expected the service"
+                )
+            return self._accepted(waiting, refused)
+        if response.code == 599:
+            return self._failed(f"found {response.error}; expected the metrics service to answer")
+        error = answer.get("error")
+        if response.code in (400, 413) and isinstance(error, str) and "field" in answer:
             if len(waiting) == 1:
-                self._refused(waiting[0], _error_text(response))
-                return _Round.DELIVERED
+                return self._put_aside({0: error[:300]}, waiting)
             # Halve until the one that is refused stands alone.
             self._limit = len(waiting) // 2
             return _Round.DELIVERED
-        if response.code == 599:
-            return self._failed(f"found {response.error}; expected the metrics service to answer")
-        return self._failed(f"found HTTP {response.code} ({_error_text(response)}); expected 200")
+        told = str(error or response.reason)[:300]
+        return self._failed(f"found HTTP {response.code} ({told}); expected 200")
 
-    def _accepted(self, waiting: list[Waiting], answer: dict[str, Any]) -> None:
-        refused = {item["index"]: item for item in answer.get("rejected", ())}
-        for index, item in refused.items():
-            self._refused(waiting[index], f"{item.get('field')}: {item.get('message')}")
-        self.outbox.acknowledge([w for i, w in enumerate(waiting) if i not in refused])
+    def _accepted(self, waiting: list[Waiting], refused: dict[int, str]) -> _Round:
+        self.outbox.acknowledge([item for i, item in enumerate(waiting) if i not in refused])
         self.delivered_events += len(waiting) - len(refused)
-        self._since_checkpoint += len(waiting)
         self._limit = min(self.batch_events, max(self._limit * 2, 1))
         if self._complaint is not None:
             self._complaint = None
             self.log.info("Delivery to %s goes on", self.events_url)
+        return self._put_aside(refused, waiting)
 
-    def _refused(self, item: Waiting, message: str) -> None:
-        self.log.error(
-            "An event was refused: %s; it is kept in the table set_aside of %s for a person to "
-            "look at",
-            message[:300],
-            self.outbox.path,
-        )
-        self.outbox.set_aside(item, message)
+    def _put_aside(self, refused: dict[int, str], waiting: list[Waiting]) -> _Round:
+        for index, message in refused.items():
+            if not self.outbox.set_aside(waiting[index], message):
+                return self._failed(
+                    f"found an event that the service refuses ({message}) and no disk to keep it "
+                    "aside; expected a writable outbox"
+                )
+            self.log.error(
+                "An event was refused: %s; it is kept in the table set_aside of %s for a person "
+                "to look at",
+                message,
+                self.outbox.path,
+            )
+        return _Round.DELIVERED
 
     def _failed(self, complaint: str) -> _Round:
         if self._complaint is None:
@@ -195,10 +215,24 @@ class Delivery(LoggingConfigurable):
         return _Round.FAILED
 
 
-def _error_text(response: HTTPResponse) -> str:
-    """The service's own one-line error, or the HTTP reason."""
+def _object_in(response: HTTPResponse) -> dict[str, Any]:
+    """The JSON object in a response; empty if there is none."""
     try:
-        answer = json.loads(response.body or b"")
-        return str(answer["error"])[:300]
-    except (ValueError, KeyError, TypeError):
-        return str(response.reason)[:100]
+        found = json.loads(response.body or b"")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _refused_in(receipt: dict[str, Any], sent: int) -> dict[int, str] | None:
+    """What a receipt says was refused, by index; None if it is no receipt for ``sent`` events."""
+    rejected = receipt.get("rejected")
+    if receipt.get("received") != sent or not isinstance(rejected, list):
+        return None
+    refused = {}
+    for item in rejected:
+        index = item.get("index") if isinstance(item, dict) else None
+        if not isinstance(index, int) or not 0 <= index < sent:
+            return None
+        refused[index] = f"{item.get('field')}: {item.get('message')}"[:300]
+    return refused

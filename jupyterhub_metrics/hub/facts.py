@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ..errors import MetricsError
+from ..model import check_fact
 from .actor import actor_of
 
 MAX_TEXT_CHARACTERS = 255
@@ -29,7 +31,8 @@ def read_facts(
 ) -> dict[str, Any]:
     """The facts known now, by the names of ``docs/events.md``.
 
-    A fact whose reading raises is left out and logged at debug level; the others still come.
+    A fact whose reading raises, or whose value the service would refuse, is left out and logged
+    at debug level; the others still come.
     """
     readers: dict[str, Callable[[], Any]] = {
         "display_name": lambda: _text(getattr(spawner, "display_name", None)),
@@ -50,16 +53,41 @@ def read_facts(
         "gpus": lambda: _gpus(spawner, gpu_patterns),
         "started_by": lambda: actor_of(getattr(spawner.handler, "current_user", None)),
     }
+    return _read(readers, lambda name, why: log.debug("Fact %s of %s: %s", name, spawner, why))
+
+
+def read_extra_facts(
+    spawner: Any, readers: Mapping[str, Callable[[Any], Any]], log: logging.Logger
+) -> dict[str, Any]:
+    """The facts that the deployment adds; one that cannot be used is left out with a warning."""
+    bound = {
+        _storable(name): (lambda reader=reader: plain(reader(spawner)))
+        for name, reader in readers.items()
+    }
+    return _read(
+        bound,
+        lambda name, why: log.warning(
+            "MetricsRecorder.extra_facts[%r]: %s; the server is recorded without it", name, why
+        ),
+    )
+
+
+def _read(
+    readers: Mapping[str, Callable[[], Any]], complain: Callable[[str, str], None]
+) -> dict[str, Any]:
     facts = {}
     for name, reader in readers.items():
         try:
             value = reader()
-        except Exception:
-            # A spawner's property may raise anything; one missing fact must not cost the rest.
-            log.debug("Fact %s of %s could not be read", name, spawner, exc_info=True)
+            if value in (None, "", [], {}):
+                continue
+            check_fact(name, value)
+        except Exception as error:  # noqa: BLE001 - a property may raise anything
+            # One missing fact must not cost the rest.
+            known = isinstance(error, MetricsError)
+            complain(name, str(error) if known else f"found {type(error).__name__}")
             continue
-        if value not in (None, "", [], {}):
-            facts[name] = value
+        facts[name] = value
     return facts
 
 

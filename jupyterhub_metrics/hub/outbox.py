@@ -11,6 +11,7 @@ order, until the disk takes them again or they are delivered from there.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import sqlite3
 import time
@@ -20,32 +21,24 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from .._sql import load_named
 from ..model import Event, isoformat
+from .note import Note, note_from_row
 
 MEMORY_LIMIT_EVENTS = 100_000
 """Events held in memory at most while the disk refuses; beyond it the newest are lost."""
 
+SAVED_AT_ONCE = 500
+"""Events brought from memory to disk in one transaction, which holds up the event loop."""
 
-@dataclass(frozen=True)
-class Note:
-    """One open session as the Hub's own disk remembers it, by the id of the Hub's spawner row.
+CHECKPOINT_WRITES = 200
+CHECKPOINT_SECONDS = 30.0
+WAL_LIMIT_BYTES = 4 * 2**20
+"""To which SQLite cuts its log when it begins it anew."""
 
-    ``username`` is the name the session's id is derived from; ``current_username`` follows a
-    rename. ``alive_at`` is the last moment at which the server was known to be there.
-    """
-
-    spawner_id: int
-    session_id: uuid.UUID
-    username: str
-    current_username: str
-    server_name: str
-    started_at: datetime
-    ready: bool
-    alive_at: datetime
-    stopping_by: str | None = None
+BUSY_SECONDS = 0.005
+"""How long a write waits for another process that holds the file, such as a backup."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +51,11 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Depth:
-    """How much waits: events on disk and in memory, seconds since the oldest was added."""
+    """How much waits: events on disk and in memory, seconds since the oldest was added.
+
+    ``lost`` counts events that neither disk nor memory could take, ``set_aside`` those that the
+    service refused and that wait for a person.
+    """
 
     events: int
     oldest_seconds: float | None
@@ -71,25 +68,24 @@ class Outbox:
     """Open it with :meth:`open`; it works without a disk from the first moment."""
 
     def __init__(
-        self,
-        path: Path,
-        log: logging.Logger,
-        *,
-        clock: Callable[[], float] = time.time,
-        synchronous: str = "NORMAL",
+        self, path: Path, log: logging.Logger, *, clock: Callable[[], float] = time.time
     ) -> None:
         self.path = path
         self.log = log
+        self.lost_events = 0
         self._clock = clock
-        self._synchronous = synchronous
         self._sql = load_named("outbox", "outbox.sql")
         self._db: sqlite3.Connection | None = None
         self._notes: dict[int, Note] = {}
+        self._unsaved_notes: set[int] = set()
         self._memory: deque[tuple[float, str]] = deque()
         self._memory_token = 0
-        self._unsaved_notes: set[int] = set()
+        self._on_disk = 0
+        self._set_aside = 0
+        self._acknowledged: set[int] = set()
+        self._writes = 0
+        self._checkpointed_at = clock()
         self._refused = False
-        self.lost_events = 0
 
     def open(self) -> None:
         """Open or create the file and read the notes; on failure work in memory and say so."""
@@ -100,7 +96,8 @@ class Outbox:
 
     def close(self) -> None:
         """Write what is still in memory, if the disk takes it, and close the file."""
-        self.save()
+        while self._memory and self.save():
+            continue
         if self._memory:
             self.log.error(
                 "Outbox %s: %d events could not be written before the end and are lost; "
@@ -116,6 +113,7 @@ class Outbox:
     # -- the note ------------------------------------------------------------
 
     def note(self, spawner_id: int) -> Note | None:
+        """What is open of a spawner row, if anything."""
         return self._notes.get(spawner_id)
 
     def notes(self) -> list[Note]:
@@ -131,13 +129,8 @@ class Outbox:
                 continue
             self._notes[spawner_id] = replace(note, alive_at=moment)
             rows.append((isoformat(moment), spawner_id, str(session)))
-        if not rows or self._db is None:
-            return
-        try:
-            with self._db:
-                self._db.executemany(self._sql["touch_note"], rows)
-        except sqlite3.Error as error:
-            self._disk_refuses(error)
+        if rows and self._db is not None:
+            self._attempt(lambda db: db.executemany(self._sql["touch_note"], rows))
 
     # -- writing -------------------------------------------------------------
 
@@ -148,136 +141,177 @@ class Outbox:
 
         ``keep`` replaces the note of its spawner, ``drop`` removes one.
         """
+        changed = set()
         if keep is not None:
             self._notes[keep.spawner_id] = keep
+            changed.add(keep.spawner_id)
         if drop is not None:
             self._notes.pop(drop, None)
-        touched = {keep.spawner_id} if keep else set()
-        if drop is not None:
-            touched.add(drop)
+            changed.add(drop)
         now = self._clock()
-        bodies = [event.to_json() for event in events]
-        if self._db is not None and not self._memory and not self._unsaved_notes:
-            try:
-                with self._db:
-                    self._write(self._db, [(now, body) for body in bodies], touched)
-                return
-            except sqlite3.Error as error:
-                self._disk_refuses(error)
-        self._unsaved_notes |= touched
-        for body in bodies:
-            if len(self._memory) >= MEMORY_LIMIT_EVENTS:
-                self.lost_events += 1
+        rows = [(now, event.to_json()) for event in events]
+        in_order = self._db is not None and not self._memory and not self._unsaved_notes
+        if in_order and self._attempt(lambda db: self._write(db, rows, changed)):
+            self._on_disk += len(rows)
+            return
+        self._unsaved_notes |= changed
+        for row in rows:
+            if len(self._memory) < MEMORY_LIMIT_EVENTS:
+                self._memory.append(row)
             else:
-                self._memory.append((now, body))
+                self._lose()
 
     def save(self) -> bool:
-        """Try to bring to disk what had to wait in memory. True when nothing waits there."""
+        """Bring to disk some of what had to wait in memory, the oldest first.
+
+        True if the disk took it, or nothing waited; there may be more.
+        """
         if not self._memory and not self._unsaved_notes and self._db is not None:
             return True
-        try:
-            db = self._db or self._connect()
-            with db:
-                self._write(db, list(self._memory), set(self._unsaved_notes))
-        except (sqlite3.Error, OSError) as error:
-            self._disk_refuses(error)
+        if self._db is None:
+            try:
+                self._connect()
+            except (sqlite3.Error, OSError) as error:
+                self._disk_refuses(error)
+                return False
+        rows = list(itertools.islice(self._memory, SAVED_AT_ONCE))
+        notes = set(self._unsaved_notes) if len(rows) == len(self._memory) else set()
+        if not self._attempt(lambda db: self._write(db, rows, notes)):
             return False
-        self._memory_token += len(self._memory)
-        self._memory.clear()
-        self._unsaved_notes.clear()
-        if self._refused:
-            self._refused = False
-            self.log.info("Outbox %s: the disk takes events again", self.path)
+        for _ in rows:
+            self._memory.popleft()
+        self._memory_token += len(rows)
+        self._on_disk += len(rows)
+        self._unsaved_notes -= notes
         return True
 
     # -- delivery ------------------------------------------------------------
 
     def waiting(self, limit: int) -> list[Waiting]:
-        """The oldest events, at most ``limit``, in the order in which they were added."""
+        """The oldest events, at most ``limit``, in the order in which they were added.
+
+        None at all if the disk cannot be read: what is newer must not overtake what is on it.
+        """
         if self._db is not None:
             try:
-                rows = self._db.execute(self._sql["next_events"], (limit,)).fetchall()
+                # those already acknowledged stand first, where the disk could not forget them
+                most = limit + len(self._acknowledged)
+                rows = self._db.execute(self._sql["next_events"], (most,)).fetchall()
             except sqlite3.Error as error:
                 self._disk_refuses(error)
-                rows = []
-            if rows:
-                return [Waiting(seq, body) for seq, body in rows]
-        head = [body for _, body in list(self._memory)[:limit]]
-        return [Waiting(-1 - self._memory_token - i, body) for i, body in enumerate(head)]
+                return []
+            left = [Waiting(seq, body) for seq, body in rows if seq not in self._acknowledged]
+            if left:
+                return left[:limit]
+        head = itertools.islice(self._memory, limit)
+        return [Waiting(-1 - self._memory_token - i, body) for i, (_, body) in enumerate(head)]
 
     def acknowledge(self, delivered: Sequence[Waiting]) -> None:
-        """Forget events that the service has committed."""
-        on_disk = [(item.token,) for item in delivered if item.token > 0]
-        self._forget_memory(item.token for item in delivered if item.token < 0)
-        if on_disk and self._db is not None:
-            try:
-                with self._db:
-                    self._db.executemany(self._sql["drop_event"], on_disk)
-            except sqlite3.Error as error:
-                # They are sent again later, which changes nothing.
-                self._disk_refuses(error)
+        """Forget events that the service has committed; they are not sent again by this process,
+        even where the disk cannot forget them yet."""
+        for item in sorted(delivered, key=lambda item: item.token, reverse=True):
+            if item.token > 0:
+                self._acknowledged.add(item.token)
+            elif self._memory and item.token == -1 - self._memory_token:
+                self._memory.popleft()
+                self._memory_token += 1
+        rows = [(token,) for token in self._acknowledged]
+        if rows and self._attempt(lambda db: db.executemany(self._sql["drop_event"], rows)):
+            self._on_disk -= len(rows)
+            self._acknowledged.clear()
 
-    def set_aside(self, refused: Waiting, message: str) -> None:
-        """Keep a refused event where it no longer blocks the others."""
-        if refused.token < 0 or self._db is None:
-            self.log.error("Event refused (%s) and not kept, the disk refuses too", message)
-            self._forget_memory([refused.token])
-            self.lost_events += 1
-            return
-        try:
-            with self._db:
-                self._db.execute(
-                    self._sql["set_aside_event"], (message, self._clock(), refused.token)
-                )
-                self._db.execute(self._sql["drop_event"], (refused.token,))
-        except sqlite3.Error as error:
-            self._disk_refuses(error)
+    def set_aside(self, refused: Waiting, message: str) -> bool:
+        """Keep a refused event where it no longer blocks the others; False if the disk refuses."""
+        if refused.token < 0:
+            return False
+
+        def move(db: sqlite3.Connection) -> None:
+            now = self._clock()
+            db.execute(self._sql["set_aside_event"], (message, now, refused.token))
+            db.execute(self._sql["drop_event"], (refused.token,))
+
+        if not self._attempt(move):
+            return False
+        self._on_disk -= 1
+        self._set_aside += 1
+        return True
 
     def depth(self) -> Depth:
-        count, oldest, aside = 0, None, 0
+        """How much waits, cheap to ask at any depth."""
+        oldest = None
         if self._db is not None:
             with contextlib.suppress(sqlite3.Error):
-                count, oldest = self._db.execute(self._sql["depth"]).fetchone()
-                aside = self._db.execute(self._sql["count_set_aside"]).fetchone()[0]
+                found = self._db.execute(self._sql["oldest"]).fetchone()
+                oldest = found[0] if found else None
         if oldest is None and self._memory:
             oldest = self._memory[0][0]
-        age = None if oldest is None else max(0.0, self._clock() - oldest)
-        return Depth(count + len(self._memory), age, len(self._memory), self.lost_events, aside)
+        return Depth(
+            events=self._on_disk - len(self._acknowledged) + len(self._memory),
+            oldest_seconds=None if oldest is None else max(0.0, self._clock() - oldest),
+            in_memory=len(self._memory),
+            lost=self.lost_events,
+            set_aside=self._set_aside,
+        )
+
+    # -- the file ------------------------------------------------------------
+
+    def checkpoint_is_due(self) -> bool:
+        """Whether enough was written, or long enough ago, to move the log into the file."""
+        waited = self._clock() - self._checkpointed_at >= CHECKPOINT_SECONDS
+        return self._writes >= CHECKPOINT_WRITES or (self._writes > 0 and waited)
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file. Call it from a thread: it waits for the disk.
 
         Appends go on meanwhile; without it they would pay for it, one in some hundred.
         """
+        self._writes = 0
+        self._checkpointed_at = self._clock()
         if not self.path.exists():
             return
         with (
             contextlib.suppress(sqlite3.Error),
-            contextlib.closing(sqlite3.connect(self.path, timeout=0.05)) as db,
+            contextlib.closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as db,
         ):
             db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
-    # -- within --------------------------------------------------------------
-
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=0.05)
+    def _connect(self) -> None:
+        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
         try:
             self.path.chmod(0o600)
             db.execute("PRAGMA journal_mode=WAL").fetchone()
-            db.execute(f"PRAGMA synchronous={self._synchronous}")
+            db.execute("PRAGMA synchronous=NORMAL")
             db.execute("PRAGMA wal_autocheckpoint=0")
+            db.execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}").fetchone()
             with db:
                 for name in ("create_outbox", "create_set_aside", "create_notes"):
                     db.execute(self._sql[name])
-            rows = db.execute(self._sql["notes"]).fetchall()
+            notes = db.execute(self._sql["notes"]).fetchall()
+            self._on_disk = db.execute(self._sql["count_events"]).fetchone()[0]
+            self._set_aside = db.execute(self._sql["count_set_aside"]).fetchone()[0]
         except BaseException:
             db.close()
             raise
-        for row in rows:
-            if row[0] not in self._unsaved_notes:
-                self._notes.setdefault(row[0], _note_of(row))
+        for note in map(note_from_row, notes):
+            if note.spawner_id not in self._unsaved_notes:
+                self._notes.setdefault(note.spawner_id, note)
         self._db = db
-        return db
+
+    def _attempt(self, change: Callable[[sqlite3.Connection], object]) -> bool:
+        """One transaction; whether the disk took it."""
+        if self._db is None:
+            return False
+        try:
+            with self._db:
+                change(self._db)
+        except sqlite3.Error as error:
+            self._disk_refuses(error)
+            return False
+        self._writes += 1
+        if self._refused:
+            self._refused = False
+            self.log.info("Outbox %s: the disk takes events again", self.path)
+        return True
 
     def _write(
         self, db: sqlite3.Connection, events: list[tuple[float, str]], spawners: set[int]
@@ -288,13 +322,18 @@ class Outbox:
             if note is None:
                 db.execute(self._sql["drop_note"], (spawner_id,))
             else:
-                db.execute(self._sql["keep_note"], _row_of(note))
+                db.execute(self._sql["keep_note"], note.to_row())
 
-    def _forget_memory(self, tokens: Iterable[int]) -> None:
-        for token in sorted(tokens, reverse=True):
-            if self._memory and token == -1 - self._memory_token:
-                self._memory.popleft()
-                self._memory_token += 1
+    def _lose(self) -> None:
+        self.lost_events += 1
+        if self.lost_events % 10_000 == 1:
+            self.log.error(
+                "Outbox %s: %d events are lost so far: the disk refuses and memory holds its "
+                "limit of %d; free the disk and start the service",
+                self.path,
+                self.lost_events,
+                MEMORY_LIMIT_EVENTS,
+            )
 
     def _disk_refuses(self, error: Exception) -> None:
         if not self._refused:
@@ -306,36 +345,3 @@ class Outbox:
                 error,
                 MEMORY_LIMIT_EVENTS,
             )
-
-
-def _row_of(note: Note) -> tuple[object, ...]:
-    return (
-        note.spawner_id,
-        str(note.session_id),
-        note.username,
-        note.current_username,
-        note.server_name,
-        isoformat(note.started_at),
-        int(note.ready),
-        note.stopping_by,
-        isoformat(note.alive_at),
-    )
-
-
-def _note_of(row: tuple[Any, ...]) -> Note:
-    spawner_id, session, username, current, server_name, started, ready, by, alive = row
-    return Note(
-        spawner_id=spawner_id,
-        session_id=uuid.UUID(session),
-        username=username,
-        current_username=current,
-        server_name=server_name,
-        started_at=_moment(started),
-        ready=bool(ready),
-        stopping_by=by,
-        alive_at=_moment(alive),
-    )
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -22,8 +22,9 @@ from ..model import Event
 from .actor import HUB_POLL, HUB_START, actor_of, current_actor
 from .clock import utc_now
 from .delivery import Delivery
-from .facts import plain, read_facts
-from .outbox import Note, Outbox
+from .facts import read_extra_facts, read_facts
+from .note import Note
+from .outbox import Outbox
 from .outcome import Ending, Outcome, decide, exit_status_of
 from .rejection import Request, current_request, mark_recorded, reason_of_rejection
 from .runs import Run, Runs, aware, same_start
@@ -132,6 +133,7 @@ class MetricsRecorder(LoggingConfigurable):
             hub_name=self.hub_name,
             events_url=events_url,
             token_file=token_file,
+            recorder_faults=lambda: self.faults,
         )
         self.delivery.start()
 
@@ -168,7 +170,8 @@ class MetricsRecorder(LoggingConfigurable):
 
     # -- the life of a server ------------------------------------------------
 
-    def moment_of(self, spawner: Any) -> datetime:
+    @_harmless
+    def moment_of(self, spawner: Any) -> datetime | None:
         """Now, by the clock of the spawner's session where it has one."""
         run = self._runs.seen(spawner)
         return run.clock.now() if run else self._wall()
@@ -190,7 +193,8 @@ class MetricsRecorder(LoggingConfigurable):
                 spawner._log_name,
                 stale.started_at,
             )
-        facts = {**self._new_facts(spawner, run), **self._extra_facts(spawner)}
+        facts = self._new_facts(spawner, run)
+        facts |= read_extra_facts(spawner, self.extra_facts, self.log)
         self._append([self._event(note, "requested", started_at, facts=facts)], keep=note)
 
     @_harmless
@@ -227,7 +231,7 @@ class MetricsRecorder(LoggingConfigurable):
             run.deciding, run.found_gone, run.stop_error = False, None, None
 
     @_harmless
-    def polled(self, spawner: Any, status: Any, began: datetime) -> None:
+    def polled(self, spawner: Any, status: Any, began: datetime | None) -> None:
         """What a poll said; ``began`` is when it was asked, the last moment it vouches for."""
         note, run = self._runs.note(spawner), self._runs.seen(spawner)
         if run is None:
@@ -235,7 +239,7 @@ class MetricsRecorder(LoggingConfigurable):
         if run.deciding and run.found_gone is None:
             run.found_gone = status is not None
         if status is None:
-            run.alive_at = max(run.alive_at, began)
+            run.alive_at = max(run.alive_at, began or run.alive_at)
             if note is not None:
                 self._remember_alive(note, run.alive_at)
                 self._notice_rename(spawner, note, run)
@@ -409,10 +413,6 @@ class MetricsRecorder(LoggingConfigurable):
         new = {name: value for name, value in facts.items() if run.facts.get(name) != value}
         run.facts.update(new)
         return new
-
-    def _extra_facts(self, spawner: Any) -> dict[str, Any]:
-        found = {name: plain(reader(spawner)) for name, reader in self.extra_facts.items()}
-        return {name: value for name, value in found.items() if value is not None}
 
     def _append(
         self, events: list[Event], *, keep: Note | None = None, drop: int | None = None

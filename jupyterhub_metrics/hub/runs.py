@@ -12,7 +12,8 @@ from typing import Any
 
 from ..model import session_id
 from .clock import SessionClock
-from .outbox import Note, Outbox
+from .note import Note
+from .outbox import Outbox
 from .started import stored_started
 
 

@@ -44,8 +44,11 @@ DELETE FROM outbox WHERE seq = ?;
 INSERT OR REPLACE INTO set_aside (seq, body, message, set_aside_at)
 SELECT seq, body, ?, ? FROM outbox WHERE seq = ?;
 
--- name: depth
-SELECT count(*), min(added_at) FROM outbox;
+-- name: count_events
+SELECT count(*) FROM outbox;
+
+-- name: oldest
+SELECT added_at FROM outbox ORDER BY seq LIMIT 1;
 
 -- name: count_set_aside
 SELECT count(*) FROM set_aside;

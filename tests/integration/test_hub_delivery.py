@@ -8,6 +8,7 @@ import logging
 
 import pytest
 from builders import event
+from faults import full_disk
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
@@ -18,13 +19,22 @@ from jupyterhub_metrics.hub.outbox import Outbox
 LOG = logging.getLogger("test_delivery")
 
 
+def accept(events):
+    return 200, {"received": len(events), "new": len(events), "rejected": []}
+
+
+def too_large(events):
+    return 413, {"error": "too large", "field": "body"}
+
+
 class Service:
     """Answers as the test says, and remembers what it was sent."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
         self.tokens: set[str] = set()
-        self.answer = lambda events: (200, {"rejected": []})
+        self.statuses: list[dict] = []
+        self.answer = accept
         service = self
 
         class Events(RequestHandler):
@@ -32,6 +42,7 @@ class Service:
                 service.tokens.add(self.request.headers["Authorization"])
                 body = json.loads(self.request.body)
                 assert body["hub"] == "campus"
+                service.statuses.append(body["recorder"])
                 seconds = [e["occurred_at"][17:19] for e in body["events"]]
                 service.batches.append(seconds)
                 status, answer = service.answer(seconds)
@@ -126,7 +137,7 @@ async def test_an_event_stays_until_the_service_says_it_is_committed(delivery, s
     waits = [r.getMessage() for r in caplog.records if "waits" in r.getMessage()]
     assert len(waits) == 1, "said once, not at each try"
     assert "503 (database away)" in waits[0]
-    service.answer = lambda events: (200, {"rejected": []})
+    service.answer = accept
     await until(empty(delivery))
 
 
@@ -144,7 +155,8 @@ async def test_a_service_that_is_not_there_yet_gets_everything_when_it_comes(del
 async def test_a_malformed_event_is_set_aside_and_the_rest_goes_on(delivery, service, caplog):
     def refuse_two(events):
         bad = [i for i, second in enumerate(events) if second == "02"]
-        return 200, {"rejected": [{"index": i, "field": "kind", "message": "odd"} for i in bad]}
+        refused = [{"index": i, "field": "kind", "message": "odd"} for i in bad]
+        return 200, {"received": len(events), "rejected": refused}
 
     service.start()
     service.answer = refuse_two
@@ -157,9 +169,7 @@ async def test_a_malformed_event_is_set_aside_and_the_rest_goes_on(delivery, ser
 
 async def test_a_batch_that_is_too_large_is_halved_until_it_passes(delivery, service):
     service.start()
-    service.answer = lambda events: (
-        (200, {"rejected": []}) if len(events) < 2 else (413, {"error": "too large"})
-    )
+    service.answer = lambda events: accept(events) if len(events) < 2 else too_large(events)
     add(delivery, *range(5))
     delivery.start()
     await until(empty(delivery))
@@ -170,9 +180,7 @@ async def test_a_batch_that_is_too_large_is_halved_until_it_passes(delivery, ser
 
 async def test_one_event_that_is_too_large_by_itself_is_set_aside(delivery, service):
     service.start()
-    service.answer = lambda events: (
-        (413, {"error": "too large"}) if "01" in events else (200, {"rejected": []})
-    )
+    service.answer = lambda events: too_large(events) if "01" in events else accept(events)
     add(delivery, 0, 1, 2)
     delivery.start()
     await until(empty(delivery))
@@ -207,3 +215,73 @@ async def test_waits_grow_and_stay_bounded(delivery):
     assert waits == [0.02, 0.04, 0.08, 0.1, 0.1]
     delivery._random = lambda: 0.0
     assert delivery.backoff_seconds(1000) == 0.05
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        (200, "{}"),
+        (200, "<html>welcome</html>"),
+        (200, '{"received": 0, "rejected": []}'),
+        (200, '{"received": 2, "rejected": [{"index": 9}]}'),
+        (400, "<html>a TLS port</html>"),
+        (413, "{}"),
+        (404, "[]"),
+    ],
+)
+async def test_another_program_on_the_port_destroys_nothing(delivery, service, caplog, foreign):
+    service.start()
+    service.answer = lambda events: foreign
+    add(delivery, 1, 2)
+    delivery.start()
+    await until(lambda: len(service.batches) > 2)
+    assert delivery.outbox.depth().events == 2
+    assert delivery.outbox.depth().set_aside == 0
+    told = [r for r in caplog.records if r.name == LOG.name and r.levelno >= logging.WARNING]
+    assert len(told) == 1
+    assert delivery.faults == 0
+    service.answer = accept
+    await until(empty(delivery))
+
+
+async def test_a_full_disk_neither_sends_again_nor_spins(delivery, service):
+    service.start()
+    add(delivery, *range(6))
+    with full_disk():
+        delivery.start()
+        await until(lambda: len(service.received) >= 6)
+        add(delivery, 6)
+        await asyncio.sleep(0.5)
+        assert sorted(service.received) == [f"{second:02}" for second in range(7)]
+        assert len(service.batches) < 10
+    delivery.outbox.append([event("requested", 7)])
+    delivery.wake()
+    await until(empty(delivery))
+    assert len(service.received) == 8
+
+
+async def test_the_log_of_the_outbox_stays_small_while_the_service_is_away(delivery, service):
+    service.start()
+    service.answer = lambda events: (503, {"error": "away", "field": "database"})
+    delivery.start()
+    wal = delivery.outbox.path.with_name("outbox.sqlite-wal")
+    largest = 0
+    for number in range(4000):
+        add(delivery, number % 60)
+        if number % 20 == 0:
+            await asyncio.sleep(0.005)
+            largest = max(largest, wal.stat().st_size)
+    assert delivery.outbox.depth().events == 4000
+    assert largest < 16 * 2**20
+
+
+async def test_the_recorders_own_health_travels_with_each_batch(delivery, service):
+    service.start()
+    delivery.recorder_faults = lambda: 3
+    add(delivery, 1)
+    delivery.start()
+    await until(empty(delivery))
+    (status,) = service.statuses
+    assert (status["outbox_events"], status["lost_events"], status["faults"]) == (1, 0, 3)
+    assert status["set_aside_events"] == 0
+    assert 0 <= status["outbox_oldest_seconds"] < 60

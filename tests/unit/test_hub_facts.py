@@ -13,7 +13,12 @@ from kubespawner import KubeSpawner
 from traitlets.config import Config
 
 from jupyterhub_metrics.hub.actor import acting, actor_of, current_actor, stop_reason
-from jupyterhub_metrics.hub.facts import allowed_options, count_gpus, read_facts
+from jupyterhub_metrics.hub.facts import (
+    allowed_options,
+    count_gpus,
+    read_extra_facts,
+    read_facts,
+)
 from jupyterhub_metrics.hub.recorder import MetricsRecorder
 from jupyterhub_metrics.hub.rejection import reason_of_rejection
 from jupyterhub_metrics.model import event_from_wire
@@ -186,3 +191,25 @@ def test_the_hubs_answer_tells_why_a_request_was_rejected():
     assert reason_of_rejection(HTTPError(500)) == "error"
     assert reason_of_rejection(AttributeError("a fault of the Hub")) == "error"
     assert reason_of_rejection(RuntimeError("pending spawn")) is None
+
+
+def test_an_extra_fact_that_cannot_be_used_costs_only_itself(caplog):
+    readers = {
+        "node": lambda spawner: "rack-7",
+        "profile": lambda spawner: 5,
+        "gpus": lambda spawner: -1,
+        "cost_centre": lambda spawner: spawner.nothing,
+        "rank": lambda spawner: float("inf"),
+    }
+    assert read_extra_facts(SimpleNamespace(), readers, LOG) == {"node": "rack-7"}
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 3
+    assert "found a int; expected text" in told[0]
+    assert "AttributeError" in told[2]
+
+
+def test_a_resource_beyond_all_bounds_is_left_out():
+    spawner = SimpleNamespace(
+        user=user(), user_options={}, handler=None, cpu_limit=float("inf"), mem_limit=2**63
+    )
+    assert set(facts_of(spawner)) == {"spawner_class"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import resource
 import shutil
 import signal
 import sqlite3
@@ -16,8 +15,10 @@ from pathlib import Path
 
 import pytest
 from builders import T0, at, event
+from faults import full_disk
 
-from jupyterhub_metrics.hub.outbox import Note, Outbox
+from jupyterhub_metrics.hub.note import Note
+from jupyterhub_metrics.hub.outbox import Outbox
 
 LOG = logging.getLogger("test_outbox")
 
@@ -69,19 +70,6 @@ def reopened(opened):
 
 def seconds_waiting(box: Outbox, limit: int = 1000) -> list[str]:
     return [json.loads(item.body)["occurred_at"][17:19] for item in box.waiting(limit)]
-
-
-@contextlib.contextmanager
-def full_disk():
-    """No file of this process may grow: what a full disk looks like to SQLite."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_events_come_out_in_the_order_in_which_they_went_in(outbox):
@@ -216,3 +204,60 @@ def test_a_checkpoint_empties_the_log_into_the_file(outbox):
     # immutable: reads the file alone, as if its log did not exist
     with contextlib.closing(sqlite3.connect(f"file:{outbox.path}?immutable=1", uri=True)) as db:
         assert db.execute("SELECT count(*) FROM outbox").fetchone() == (50,)
+
+
+def test_each_outage_of_the_disk_is_told(outbox, caplog):
+    for _ in range(2):
+        with full_disk():
+            outbox.append([event("requested")])
+        assert outbox.save()
+    assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 2
+
+
+def test_a_refused_acknowledgement_is_told_and_kept_in_mind(outbox, caplog, reopened):
+    for seconds in range(3):
+        outbox.append([event("requested", seconds)])
+    with full_disk():
+        outbox.acknowledge(outbox.waiting(2))
+        assert seconds_waiting(outbox) == ["02"]
+        assert outbox.depth().events == 1
+        assert not outbox.set_aside(outbox.waiting(1)[0], "odd")
+    outbox.acknowledge(outbox.waiting(1))
+    assert outbox.depth().events == 0
+    assert seconds_waiting(reopened(outbox)) == []
+
+
+def test_much_that_waited_in_memory_is_brought_to_disk_in_parts(outbox, monkeypatch):
+    monkeypatch.setattr("jupyterhub_metrics.hub.outbox.SAVED_AT_ONCE", 2)
+    with full_disk():
+        for seconds in range(5):
+            outbox.append([event("requested", seconds)], keep=note(seconds))
+    waits = []
+    while outbox.depth().in_memory:
+        assert outbox.save()
+        waits.append(outbox.depth().in_memory)
+    assert waits == [3, 1, 0]
+    assert seconds_waiting(outbox) == ["00", "01", "02", "03", "04"]
+
+
+def test_the_first_loss_is_told(tmp_path, opened, monkeypatch, caplog):
+    monkeypatch.setattr("jupyterhub_metrics.hub.outbox.MEMORY_LIMIT_EVENTS", 1)
+    box = opened(tmp_path / "missing" / "outbox.sqlite")
+    for seconds in range(3):
+        box.append([event("requested", seconds)])
+    assert len([r for r in caplog.records if "are lost so far" in r.getMessage()]) == 1
+
+
+def test_a_checkpoint_is_due_after_many_writes_or_after_a_while(tmp_path, opened):
+    now = [1000.0]
+    box = opened(tmp_path / "outbox.sqlite", clock=lambda: now[0])
+    assert not box.checkpoint_is_due()
+    box.append([event("requested")])
+    assert not box.checkpoint_is_due()
+    now[0] += 60
+    assert box.checkpoint_is_due()
+    box.checkpoint()
+    assert not box.checkpoint_is_due()
+    for seconds in range(200):
+        box.append([event("requested", seconds % 60)])
+    assert box.checkpoint_is_due()

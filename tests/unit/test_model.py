@@ -218,3 +218,10 @@ def test_waiting_lasts_until_ready_if_that_was_seen() -> None:
 
 def test_moments_are_written_in_utc_with_six_decimals() -> None:
     assert isoformat(at(0.5)) == "2026-03-01T08:00:00.500000Z"
+
+
+@pytest.mark.parametrize("length", [250, 251, 255])
+@pytest.mark.parametrize("kind", ["user", "service"])
+def test_an_actor_has_room_for_the_longest_name(length, kind):
+    sent = event("stopped", username="x" * length, actor=f"{kind}:{'x' * length}")
+    assert event_from_wire(json.loads(sent.to_json())) == sent

@@ -1,0 +1,64 @@
+"""One open session as the Hub's own disk remembers it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..model import isoformat
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is open, by the id of the Hub's spawner row.
+
+    ``username`` is the name the session's id is derived from; ``current_username`` follows a
+    rename. ``alive_at`` is the last moment at which the server was known to be there.
+    """
+
+    spawner_id: int
+    session_id: uuid.UUID
+    username: str
+    current_username: str
+    server_name: str
+    started_at: datetime
+    ready: bool
+    alive_at: datetime
+    stopping_by: str | None = None
+
+    def to_row(self) -> tuple[object, ...]:
+        """As ``keep_note`` of ``sql/outbox`` takes it."""
+        return (
+            self.spawner_id,
+            str(self.session_id),
+            self.username,
+            self.current_username,
+            self.server_name,
+            isoformat(self.started_at),
+            int(self.ready),
+            self.stopping_by,
+            isoformat(self.alive_at),
+        )
+
+
+def note_from_row(row: tuple[Any, ...]) -> Note:
+    """A note from a row of ``notes``, the query of ``sql/outbox``."""
+    spawner_id, session, username, current, server_name, started, ready, by, alive = row
+    return Note(
+        spawner_id=spawner_id,
+        session_id=uuid.UUID(session),
+        username=username,
+        current_username=current,
+        server_name=server_name,
+        started_at=_moment(started),
+        ready=bool(ready),
+        stopping_by=by,
+        alive_at=_moment(alive),
+    )
+
+
+def _moment(text: str) -> datetime:
+    # Python 3.10 reads no "Z"
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
