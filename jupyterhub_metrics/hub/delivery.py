@@ -94,6 +94,10 @@ class Delivery(LoggingConfigurable):
     async def _pause(self, outcome: _Round) -> None:
         if self.outbox.checkpoint_is_due():
             await asyncio.to_thread(self.outbox.checkpoint)
+            if self.outbox.log_is_long():
+                # Writes that came meanwhile keep the log from beginning anew. What is left to
+                # move is little, and nobody writes while the loop does it.
+                self.outbox.checkpoint()
         if outcome is _Round.FAILED:
             self._failures += 1
             await asyncio.sleep(self.backoff_seconds(self._failures))

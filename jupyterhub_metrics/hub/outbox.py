@@ -260,6 +260,13 @@ class Outbox:
         waited = self._clock() - self._checkpointed_at >= CHECKPOINT_SECONDS
         return self._writes >= CHECKPOINT_WRITES or (self._writes > 0 and waited)
 
+    def log_is_long(self) -> bool:
+        """Whether the write-ahead log is past the length at which it should have begun anew."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        with contextlib.suppress(OSError):
+            return log.stat().st_size > WAL_LIMIT_BYTES
+        return False
+
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file. Call it from a thread: it waits for the disk.
 
