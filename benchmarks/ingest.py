@@ -29,7 +29,7 @@ from pathlib import Path
 import psutil
 from tornado.httpclient import AsyncHTTPClient
 
-from jupyterhub_metrics.hub.secret_files import ensure_secrets
+from jupyterhub_metrics.hub.secret_files import ensure_secrets, write_dsn
 from jupyterhub_metrics.model import Event, session_id
 
 HUB = "bench"
@@ -126,7 +126,8 @@ def main() -> None:
         data_dir = Path(folder)
         data_dir.chmod(0o711)
         dsn = options.dsn_file.read_text().strip() if options.dsn_file else None
-        secrets = ensure_secrets(data_dir, dsn)
+        secrets = ensure_secrets(data_dir)
+        write_dsn(data_dir, dsn)
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         service = subprocess.Popen(

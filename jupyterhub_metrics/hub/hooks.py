@@ -18,17 +18,33 @@ from jupyterhub.app import JupyterHub
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.utils import url_path_join
 
+from .. import _data
 from .actor import HUB_SHUTDOWN, HUB_START, acting, actor_of
-from .recorder import MetricsRecorder
+from .recorder import DEFAULT_HUB_NAME, MetricsRecorder
 from .rejection import Request, requesting
+from .secret_files import write_dsn
 from .spawner import RECORDER_SETTING, RecordingSpawner, recording
 
 SERVICE_NAME = "jupyterhub-metrics"
+SHARE = ("share", "jupyter", "jupyterhub-metrics")
 DATA_DIR_VARIABLE = "JUPYTERHUB_METRICS_DATA_DIR"
+DSN_FILE_VARIABLE = "JUPYTERHUB_METRICS_DSN_FILE"
 HUB_NAME_VARIABLE = "JUPYTERHUB_METRICS_HUB_NAME"
 ACCESS_SCOPE = f"access:services!service={SERVICE_NAME}"
 
 _MARK = "_jupyterhub_metrics_original"
+
+_prepared_dsns: dict[Path, str | None] = {}
+
+
+def prepare_dsn(data_dir: Path, dsn: str | None) -> None:
+    """Keep the database's address in memory until the Hub starts, if it does."""
+    _prepared_dsns[data_dir] = dsn
+
+
+def template_folder() -> Path:
+    """The templates that extend the Hub's own."""
+    return _data.path(*SHARE, "hub-templates")
 
 
 def install() -> None:
@@ -96,8 +112,8 @@ async def _init_spawners(original: Callable[..., Awaitable[Any]], app: Any) -> A
     with acting(HUB_START):
         result = await original(app)
     if recorder is not None:
-        rows = app.db.query(orm.Spawner.id, orm.Spawner.started).all()
-        recorder.settle_unknown(dict(tuple(row) for row in rows))
+        rows = app.db.query(orm.Spawner.id, orm.Spawner.started)
+        recorder.settle_unknown(lambda: {row.id: row.started for row in rows})
     return result
 
 
@@ -144,8 +160,8 @@ def start_recorder(app: Any) -> MetricsRecorder | None:
     """
     if "MetricsRecorder" not in app.config:
         return None
-    warn_of_replaced_lists(app)
     try:
+        warn_of_replaced_lists(app)
         recorder = make_recorder(app)
         recorder.open()
         app.tornado_settings[RECORDER_SETTING] = recorder
@@ -170,7 +186,7 @@ def warn_of_replaced_lists(app: Any) -> None:
     user_roles = [role for role in app.load_roles if role.get("name") == "user"]
     if not any(ACCESS_SCOPE in role.get("scopes", ()) for role in user_roles):
         missing.append("load_roles")
-    if not any("jupyterhub-metrics" in str(path) for path in app.template_paths):
+    if str(template_folder()) not in app.template_paths:
         missing.append("template_paths")
     if not issubclass(app.spawner_class, RecordingSpawner):
         missing.append("spawner_class")
@@ -202,9 +218,31 @@ def make_recorder(app: Any) -> MetricsRecorder:
             prepared,
             DATA_DIR_VARIABLE,
         )
+    _hand_over_dsn(app, Path(prepared))
     recorder = MetricsRecorder(parent=app, dialect=_dialect(app), data_dir=prepared)
+    if DSN_FILE_VARIABLE in service.environment and recorder.hub_name == DEFAULT_HUB_NAME:
+        app.log.warning(
+            "jupyterhub-metrics: found the default hub_name %r with a database of your own; "
+            "expected a name, because a second Hub of the same name would mix with this one; "
+            "give setup(c, hub_name=...) before there is data",
+            DEFAULT_HUB_NAME,
+        )
     service.environment = {**service.environment, HUB_NAME_VARIABLE: recorder.hub_name}
     return recorder
+
+
+def _hand_over_dsn(app: Any, data_dir: Path) -> None:
+    if data_dir not in _prepared_dsns:
+        return
+    try:
+        write_dsn(data_dir, _prepared_dsns[data_dir])
+    except OSError as error:
+        app.log.error(
+            "jupyterhub-metrics: found %s; expected to write the database's address for the "
+            "service; events wait in the outbox; make %s writable and restart the Hub",
+            error,
+            data_dir / "secrets",
+        )
 
 
 def _events_url(app: Any, recorder: MetricsRecorder) -> str:

@@ -150,13 +150,14 @@ class MetricsRecorder(LoggingConfigurable):
         self.outbox.close()
 
     @_harmless
-    def settle_unknown(self, started_of: Mapping[int, datetime | None]) -> None:
+    def settle_unknown(self, read_started: Callable[[], Mapping[int, datetime | None]]) -> None:
         """Close the notes of runs that the Hub, just started, no longer knows.
 
-        ``started_of`` maps the id of every spawner row to its ``started``. A run whose row shows
+        ``read_started`` gives ``started`` by the id of every spawner row. A run whose row shows
         another start, or none, ended while nobody looked: in [last seen alive, now]. Where the
         row itself is gone the note stays: the process may live on, which drift settles.
         """
+        started_of = read_started()
         for note in self.outbox.notes():
             if note.spawner_id not in started_of:
                 continue

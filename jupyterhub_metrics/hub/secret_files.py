@@ -15,8 +15,11 @@ from ..errors import ConfigurationError
 GENERATED = ("events_token", "api_token", "cookie_secret", "metrics_token")
 
 
-def ensure_secrets(data_dir: Path, dsn: str | None) -> dict[str, str]:
-    """The secrets by name, made where they do not exist yet; ``dsn`` is written, or removed.
+DSN_FILE = "dsn"
+
+
+def ensure_secrets(data_dir: Path) -> dict[str, str]:
+    """The secrets by name, made where they do not exist yet.
 
     Raises ConfigurationError when the folder cannot be made or written.
     """
@@ -28,7 +31,6 @@ def ensure_secrets(data_dir: Path, dsn: str | None) -> dict[str, str]:
         if folder.stat().st_mode & 0o077:
             folder.chmod(0o700)
         found = {name: _ensure(folder / name) for name in GENERATED}
-        _write_dsn(folder / "dsn", dsn)
     except OSError as error:
         raise ConfigurationError(
             f"found {error.strerror or error} at {error.filename or folder}; expected a folder "
@@ -48,7 +50,18 @@ def _ensure(file: Path) -> str:
     return secret
 
 
-def _write_dsn(file: Path, dsn: str | None) -> None:
+def dsn_file(data_dir: Path) -> Path:
+    """Where the service finds the database's address, if it has one of its own."""
+    return data_dir / "secrets" / DSN_FILE
+
+
+def write_dsn(data_dir: Path, dsn: str | None) -> None:
+    """Write the address for the service, or remove an old one where there is none any more.
+
+    Only for a Hub that really starts: other commands read the configuration too, perhaps in
+    another environment, and must not move a running Hub to another database.
+    """
+    file = dsn_file(data_dir)
     if dsn is None:
         file.unlink(missing_ok=True)
     elif not file.exists() or file.read_text(encoding="utf-8") != dsn:

@@ -13,9 +13,20 @@ from traitlets.config import Config, LazyConfigValue
 from .. import _data
 from ..dsn import check_dsn, dsn_from_environment
 from ..errors import ConfigurationError
-from .hooks import ACCESS_SCOPE, DATA_DIR_VARIABLE, HUB_NAME_VARIABLE, SERVICE_NAME, install
+from ..model import MAX_NAME_CHARACTERS
+from .hooks import (
+    ACCESS_SCOPE,
+    DATA_DIR_VARIABLE,
+    DSN_FILE_VARIABLE,
+    HUB_NAME_VARIABLE,
+    SERVICE_NAME,
+    SHARE,
+    install,
+    prepare_dsn,
+    template_folder,
+)
 from .recorder import DEFAULT_DATA_DIR, DEFAULT_HUB_NAME
-from .secret_files import ensure_secrets
+from .secret_files import dsn_file, ensure_secrets
 
 DEFAULT_SERVICE_PORT = 10180
 
@@ -25,7 +36,7 @@ def config_file() -> str:
 
     For ``load_subconfig(config_file())``, or to be linked into a ``jupyterhub_config.d`` folder.
     """
-    return str(_share("jupyterhub_config.d", "jupyterhub_metrics.py"))
+    return str(_data.path(*SHARE, "jupyterhub_config.d", "jupyterhub_metrics.py"))
 
 
 def setup(
@@ -54,8 +65,9 @@ def setup(
     - ``dsn``: the database; else ``JUPYTERHUB_METRICS_DSN``, else ``DB_HOST``, ``DB_PORT``,
       ``DB_NAME``, ``DB_USER`` and ``DB_PASSWORD``; none of them: the embedded PostgreSQL.
 
-    Writes its secrets (mode 0600 in a folder of 0700) and nothing else. Raises
-    ConfigurationError, one line, when a setting is wrong or an extra is missing.
+    Writes its secrets (mode 0600 in a folder of 0700) and nothing else, and only those that do not
+    exist yet; the DSN is written when the Hub starts. Raises ConfigurationError, one line, when a
+    setting is wrong or an extra is missing.
     """
     section = c.MetricsRecorder
     # Only what was given is written: a default must not cover what another file has set.
@@ -66,12 +78,13 @@ def setup(
     for setting, argument in (("hub_name", hub_name), ("data_dir", data_dir)):
         if given[setting] and (argument or setting not in section):
             section[setting] = str(given[setting])
-    name = section.get("hub_name", DEFAULT_HUB_NAME)
+    name = _checked_name(section.get("hub_name", DEFAULT_HUB_NAME))
     folder = Path(section.get("data_dir", DEFAULT_DATA_DIR)).absolute()
     dsn = check_dsn(dsn) if dsn else dsn_from_environment(os.environ)
     if service_url is None:
         _check_extras(dsn)
-    secrets = ensure_secrets(folder, dsn)
+    secrets = ensure_secrets(folder)
+    prepare_dsn(folder, dsn)
 
     managed = service_url is None
     url = service_url or f"http://127.0.0.1:{_port(service_port)}"
@@ -81,12 +94,23 @@ def setup(
         DATA_DIR_VARIABLE: str(folder),
         HUB_NAME_VARIABLE: name,
     }
+    if dsn:
+        environment[DSN_FILE_VARIABLE] = str(dsn_file(folder))
     if config := service_config or os.environ.get("JUPYTERHUB_METRICS_CONFIG"):
         environment["JUPYTERHUB_METRICS_CONFIG"] = str(Path(config).absolute())
     _add_service(c, url, secrets["api_token"], environment if managed else None)
     _grant_access(c)
     _add_templates(c)
     install()
+
+
+def _checked_name(name: str) -> str:
+    if not 0 < len(name) <= MAX_NAME_CHARACTERS or not name.isprintable():
+        raise ConfigurationError(
+            f"found a hub_name of {len(name)} characters; expected 1 to {MAX_NAME_CHARACTERS} "
+            "printable ones; correct setup(c, hub_name=...)"
+        )
+    return name
 
 
 def _port(port: int | str | None) -> int:
@@ -167,7 +191,7 @@ def _grant_access(c: Config) -> None:
 
 def _add_templates(c: Config) -> None:
     """Put our folder after the deployment's own and before the Hub's, which comes last."""
-    folder = str(_share("hub-templates"))
+    folder = str(template_folder())
     paths = c.JupyterHub["template_paths"]
     if folder in _items(c.JupyterHub, "template_paths"):
         return
@@ -175,7 +199,3 @@ def _add_templates(c: Config) -> None:
         paths.insert(0, folder)
     else:
         c.JupyterHub.template_paths = [*paths, folder]
-
-
-def _share(*parts: str) -> Path:
-    return _data.path("share", "jupyter", "jupyterhub-metrics", *parts)

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 CONFIG_VARIABLE = "JUPYTERHUB_METRICS_CONFIG"
 DATA_DIR_VARIABLE = "JUPYTERHUB_METRICS_DATA_DIR"
+DSN_FILE_VARIABLE = "JUPYTERHUB_METRICS_DSN_FILE"
 HUB_NAME_VARIABLE = "JUPYTERHUB_METRICS_HUB_NAME"
 SERVICE_NAME = "jupyterhub-metrics"
 
@@ -75,8 +76,9 @@ class MetricsService(Application):
         command line. Default: empty, which means dsn_file."""
     ).tag(config=True)
     dsn_file = Unicode(
-        help="""Path of a file with the address of the database. Default: empty, which means
-        secrets/dsn in data_dir, else the environment, else the embedded server."""
+        help="""Path of a file with the address of the database. Default: the value of
+        JUPYTERHUB_METRICS_DSN_FILE, which the Hub sets when it has one. Empty: secrets/dsn in
+        data_dir, else the environment, else the embedded server."""
     ).tag(config=True)
     hub_token_files = Dict(
         key_trait=Unicode(),
@@ -118,6 +120,10 @@ class MetricsService(Application):
     @default("data_dir")
     def _default_data_dir(self) -> str:
         return self.environment.get(DATA_DIR_VARIABLE) or "jupyterhub-metrics"
+
+    @default("dsn_file")
+    def _default_dsn_file(self) -> str:
+        return self.environment.get(DSN_FILE_VARIABLE, "")
 
     @default("hub_name")
     def _default_hub_name(self) -> str:

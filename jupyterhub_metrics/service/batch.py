@@ -6,11 +6,21 @@ Called by ``handlers.ingest``. The format stands in ``docs/service.md``.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import MalformedEvent, MetricsError
 from ..model import KINDS, MAX_BATCH_EVENTS, Event, event_from_wire
+
+RECORDER_HEALTH = (
+    "outbox_events",
+    "outbox_oldest_seconds",
+    "lost_events",
+    "set_aside_events",
+    "faults",
+)
+"""What a recorder may say of its own health."""
 
 UNREADABLE = "unreadable"
 """Stands in counts for the kind of an event whose kind cannot be told."""
@@ -44,12 +54,14 @@ class Rejection:
 class Batch:
     """The events of one post: well-formed ones in their order, and the others.
 
-    ``places`` says where in the post each of ``events`` stood.
+    ``places`` says where in the post each of ``events`` stood; ``recorder`` is what the Hub's
+    recorder says of its own health.
     """
 
     events: tuple[Event, ...]
     places: tuple[int, ...]
     rejected: tuple[Rejection, ...]
+    recorder: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def received(self) -> int:
@@ -99,7 +111,17 @@ def read_batch(body: bytes, hub: str) -> Batch:
         raise BatchRefused(
             400, "malformed", "events", f"found {shown}; expected 1 to {MAX_BATCH_EVENTS} events"
         )
-    return _split(events, hub)
+    return replace(_split(events, hub), recorder=_recorder_health(raw.get("recorder")))
+
+
+def _recorder_health(raw: Any) -> dict[str, float]:
+    """The known numbers; anything else is left out, for health must never cost an event."""
+    values = raw if isinstance(raw, dict) else {}
+    return {
+        name: float(values[name])
+        for name in RECORDER_HEALTH
+        if type(values.get(name)) in (int, float) and 0 <= values[name] < 2**63
+    }
 
 
 def _split(raws: list[Any], hub: str) -> Batch:

@@ -62,7 +62,7 @@ class Database:
             raise DatabaseUnavailable(self._reason)
         return self._store
 
-    def lost(self, error: DatabaseUnavailable) -> None:
+    def lost(self, error: MetricsError) -> None:
         """A caller found the database away: checks at once instead of at the next round."""
         if self._up:
             self._turn_down(str(error), logging.WARNING)

@@ -7,7 +7,7 @@ Every series is documented in ``docs/service.md``.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -45,6 +45,15 @@ MAX_REMEMBERED = 10_000
 
 _INGEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LAG_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 21600, 86400, 604800)
+
+
+_RECORDER_TEXTS = {
+    "outbox_events": "Events that waited in the Hub's outbox when it last posted",
+    "outbox_oldest_seconds": "How long the oldest of them had waited",
+    "lost_events": "Events that neither disk nor memory of the Hub could take since its start",
+    "set_aside_events": "Events that this service refused and that wait on the Hub for a person",
+    "faults": "Errors within the recorder since the Hub's start; each is in the Hub's log",
+}
 
 
 class Metrics:
@@ -100,6 +109,12 @@ class Metrics:
             buckets=_LAG_BUCKETS,
             registry=self.registry,
         )
+        self.recorder_health = {
+            name: Gauge(
+                f"jupyterhub_metrics_recorder_{name}", text, ["hub"], registry=self.registry
+            )
+            for name, text in _RECORDER_TEXTS.items()
+        }
         self.database_up = Gauge(
             "jupyterhub_metrics_database_up",
             "Whether the database answers: 1 or 0",
@@ -110,6 +125,11 @@ class Metrics:
             "Whether the database has the schema that this code knows: 1 or 0",
             registry=self.registry,
         )
+
+    def recorder_says(self, hub: str, health: Mapping[str, float]) -> None:
+        """What a Hub's recorder said of itself with its last batch."""
+        for name, value in health.items():
+            self.recorder_health[name].labels(hub).set(value)
 
     def committed(self, events: Sequence[Event], new: int, now: datetime) -> None:
         """Counts events that were just committed, ``new`` of them for the first time."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from hub_database import hub_environment, settled_sessions
 from hub_process import SETUP, HubProcess
 from observer import Observer
+
+from jupyterhub_metrics.dsn import DSN_VARIABLE
 
 BY_FILE = """
 import os
@@ -78,4 +84,21 @@ async def test_a_hub_whose_services_were_replaced_says_so_in_one_line_and_runs()
         assert "call setup(c) last" in complaint
     finally:
         await observer.close()
+        await hub.close()
+
+
+async def test_another_command_in_another_shell_leaves_the_hubs_database_alone(
+    postgres_dsn: str,
+) -> None:
+    hub = HubProcess(environment={DSN_VARIABLE: postgres_dsn})
+    try:
+        await hub.start()
+        dsn = hub.data_dir / "secrets" / "dsn"
+        assert dsn.read_text() == postgres_dsn
+        environment = {n: v for n, v in os.environ.items() if n != DSN_VARIABLE}
+        command = [sys.executable, "-m", "jupyterhub", "token", "-f", str(hub.config), "admin"]
+        subprocess.run(command, cwd=hub.folder, env=environment, check=True, capture_output=True)
+        assert dsn.read_text() == postgres_dsn
+        assert not (hub.data_dir / "postgres").exists()
+    finally:
         await hub.close()

@@ -13,8 +13,9 @@ from jupyterhub.spawner import LocalProcessSpawner, SimpleLocalProcessSpawner
 from traitlets.config import Config
 
 from jupyterhub_metrics.errors import ConfigurationError
-from jupyterhub_metrics.hub import config_file, setup
+from jupyterhub_metrics.hub import config_file, hooks, setup
 from jupyterhub_metrics.hub.hooks import ACCESS_SCOPE, SERVICE_NAME, merge_user_roles
+from jupyterhub_metrics.hub.secret_files import write_dsn
 from jupyterhub_metrics.hub.setup import _items
 from jupyterhub_metrics.hub.spawner import RecordingSpawner, recording
 
@@ -71,7 +72,6 @@ def test_only_secrets_are_written_and_only_their_owner_may_read_them(clean_envir
     assert {p.name for p in written} == {
         "api_token",
         "cookie_secret",
-        "dsn",
         "events_token",
         "metrics_token",
     }
@@ -89,14 +89,31 @@ def test_what_the_hub_stores_in_plain_text_carries_no_secret(clean_environment):
         assert secret not in plain
     assert set(service["environment"]) == {
         "JUPYTERHUB_METRICS_DATA_DIR",
+        "JUPYTERHUB_METRICS_DSN_FILE",
         "JUPYTERHUB_METRICS_HUB_NAME",
     }
 
 
-def test_a_dsn_that_is_configured_no_longer_leaves_no_file(clean_environment):
+def test_reading_the_configuration_leaves_the_dsn_of_a_running_hub_alone(clean_environment):
     setup(Config(), dsn="postgresql://u:p@db.example/metrics")
-    setup(Config())
     assert not (clean_environment / "secrets" / "dsn").exists()
+    write_dsn(clean_environment, "postgresql://u:p@db.example/metrics")
+    setup(Config())
+    setup(Config(), dsn="postgresql://u:p@elsewhere.example/metrics")
+    dsn = clean_environment / "secrets" / "dsn"
+    assert dsn.read_text() == "postgresql://u:p@db.example/metrics"
+    assert dsn.stat().st_mode & 0o777 == 0o600
+    write_dsn(clean_environment, None)
+    assert not dsn.exists()
+
+
+def test_a_service_with_a_database_of_its_own_is_told_where_its_address_will_be(clean_environment):
+    c = Config()
+    setup(c)
+    assert "JUPYTERHUB_METRICS_DSN_FILE" not in services(c)[0]["environment"]
+    setup(c, dsn="postgresql://u:p@db.example/metrics")
+    told = services(c)[0]["environment"]["JUPYTERHUB_METRICS_DSN_FILE"]
+    assert told == str(clean_environment / "secrets" / "dsn")
 
 
 def test_the_dsn_is_read_from_the_environment_where_setup_runs(clean_environment, monkeypatch):
@@ -107,8 +124,14 @@ def test_the_dsn_is_read_from_the_environment_where_setup_runs(clean_environment
         setup(Config())
     monkeypatch.setenv("DB_PASSWORD", "p@ss")
     setup(Config())
-    dsn = (clean_environment / "secrets" / "dsn").read_text()
-    assert dsn == "postgresql://u:p%40ss@db.example:5432/metrics"
+    prepared = hooks._prepared_dsns[clean_environment]
+    assert prepared == "postgresql://u:p%40ss@db.example:5432/metrics"
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "two\nlines"])
+def test_a_hub_name_that_no_row_can_hold_is_refused(name):
+    with pytest.raises(ConfigurationError, match="hub_name"):
+        setup(Config(), hub_name=name)
 
 
 def test_an_existing_user_role_keeps_its_scopes_and_gains_access():

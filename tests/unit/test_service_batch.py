@@ -48,3 +48,17 @@ def test_a_number_that_no_database_keeps_rejects_its_event_alone() -> None:
     batch = read_batch(body.encode(), "hub")
     assert batch.places == (1,)
     assert batch.rejected[0].field == "facts"
+
+
+def test_what_a_recorder_says_of_itself_is_read_and_never_costs_an_event() -> None:
+    sent = event("campus")
+    for said, known in [
+        ({"outbox_events": 3, "faults": 0}, {"outbox_events": 3.0, "faults": 0.0}),
+        ({"outbox_events": -1, "faults": True, "lost_events": "many", "x": 1}, {}),
+        ({"outbox_oldest_seconds": 1e400}, {}),
+        ("well", {}),
+        (None, {}),
+    ]:
+        body = {"hub": "campus", "events": [sent.to_wire()], "recorder": said}
+        batch = read_batch(json.dumps(body).encode(), "campus")
+        assert (batch.events, dict(batch.recorder)) == ((sent,), known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tornado.web import stream_request_body
 
-from ...errors import DatabaseUnavailable
+from ...errors import DatabaseUnavailable, SchemaMismatch
 from ..batch import BatchRefused, read_batch
 from ..credentials import bearer
 from ..database import RETRY_AFTER_SECONDS
@@ -70,7 +70,7 @@ class IngestHandler(JSONHandler):
         except BatchRefused as error:
             self._refuse(error)
             return
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, SchemaMismatch) as error:
             wiring.database.lost(error)
             self.set_header("Retry-After", str(RETRY_AFTER_SECONDS))
             self._refuse(BatchRefused(503, "database_unavailable", "database", str(error)))
@@ -78,6 +78,7 @@ class IngestHandler(JSONHandler):
         wiring.metrics.ingest_duration.observe(wiring.monotonic() - began)
         refused = [batch.refused_by_store(one.index, one.error) for one in result.refused]
         rejected = sorted([*batch.rejected, *refused], key=lambda rejection: rejection.index)
+        wiring.metrics.recorder_says(self.hub, batch.recorder)
         wiring.metrics.committed(batch.events, result.new, wiring.clock())
         wiring.metrics.events_malformed(rejected)
         receipt = {
