@@ -59,8 +59,6 @@ SOURCES: Final = ("hub", "hub_poll", "hub_start", "hub_api", "container", "pods"
 """Who saw it: the Hub at the moment itself, its poll of a server, its check of servers at start,
 a poll of its REST API, Kubernetes' own record of a container, the watched pods, or a simulation."""
 
-STATES: Final = ("starting", "running", "ended", "failed")
-
 MAX_NAME_CHARACTERS: Final = 255
 MAX_ACTOR_CHARACTERS: Final = MAX_NAME_CHARACTERS + len("service:")
 MAX_FACTS_BYTES: Final = 32 * 1024
@@ -140,11 +138,6 @@ class Event:
         object.__setattr__(self, "not_after", self.not_after or self.occurred_at)
         if self.id is None:
             object.__setattr__(self, "id", uuid.uuid5(NAMESPACE, canonical(self._content())))
-
-    @property
-    def exact(self) -> bool:
-        """Whether the moment itself was seen, and not only an interval around it."""
-        return self.not_before == self.not_after
 
     def _content(self) -> dict[str, Any]:
         content: dict[str, Any] = {

@@ -43,7 +43,7 @@ def reference_session(events: Sequence[Event]) -> Session:
     end = chosen_end(events)
     ended_at = max(end.occurred_at, started_at) if end else None
     ready = [event for event in events if event.kind == "ready"]
-    exact_ready = [event for event in ready if event.exact]
+    exact_ready = [event for event in ready if event.not_before == event.not_after]
     ready_at = None
     if exact_ready:
         ready_at = max(min(event.occurred_at for event in exact_ready), started_at)
@@ -86,7 +86,7 @@ def certainty(end: Event) -> int:
     """0 for an end seen at the moment itself, 1 from the container's record, 2 an interval."""
     if end.source == "container":
         return 1
-    return 0 if end.exact else 2
+    return 0 if end.not_before == end.not_after else 2
 
 
 def chosen_end(events: Sequence[Event]) -> Event | None:

@@ -146,6 +146,7 @@ async def test_a_full_hub_rejects_by_its_limit_of_servers(hub: HubProcess) -> No
 async def test_rejections_are_counted_where_prometheus_asks(hub: HubProcess) -> None:
     token = (hub.data_dir / "secrets" / "metrics_token").read_text().strip()
     text = (await hub.client.get(f"{hub.service_url}/metrics", token=token)).text
+    assert f'jupyterhub_metrics_recorder_lost_events{{hub="{hub.name}"}} 0.0' in text
     for reason in ("throttled", "auth_expired", "pre_spawn_failed", "server_limit"):
         (line,) = [
             line
