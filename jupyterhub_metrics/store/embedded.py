@@ -125,22 +125,10 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int | None:
-        """The server's process id while it runs."""
+        """The server's process id while it runs; None also once it has ended by itself."""
         if self._process is None or self._process.poll() is not None:
             return None
         return self._process.pid
-
-    async def wait(self) -> int:
-        """Its exit status, once it has ended by itself; it has no business to, so this is an alarm.
-
-        Raises RuntimeError if it was not started.
-        """
-        process = self._process
-        if process is None:
-            raise RuntimeError("the embedded PostgreSQL was not started")
-        while not await _ended(process, 3600.0, step_seconds=0.5):
-            pass
-        return int(process.returncode)
 
     async def _accepting(
         self, area: Area, process: subprocess.Popen[bytes], said_before: int
@@ -283,14 +271,12 @@ def _end_with_parent() -> Callable[[], None] | None:
     return end_with_parent
 
 
-async def _ended(
-    process: subprocess.Popen[bytes], patience_seconds: float, step_seconds: float = 0.01
-) -> bool:
+async def _ended(process: subprocess.Popen[bytes], patience_seconds: float) -> bool:
     deadline = time.monotonic() + patience_seconds
     while process.poll() is None:
         if time.monotonic() > deadline:
             return False
-        await asyncio.sleep(step_seconds)
+        await asyncio.sleep(0.01)
     return True
 
 
