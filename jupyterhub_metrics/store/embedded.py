@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 from .. import _data
+from .._lifetime import end_with_parent
 from ..errors import ConfigurationError, DatabaseUnavailable
 from .account import Account, server_account
 from .area import Area
@@ -56,7 +54,6 @@ _SETTINGS = {
     "log_checkpoints": "off",
     "logging_collector": "off",
 }
-_PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger(__name__)
 
@@ -247,28 +244,12 @@ def _spawn(
             stderr=log_file,
             # a Ctrl-C in the terminal is for the service, which then ends its server in order
             start_new_session=True,
-            # runs after the change of user, which would clear the request
-            preexec_fn=_end_with_parent(),
+            # a fast shutdown
+            preexec_fn=end_with_parent(signal.SIGINT),
             **account.identity,
         )
     finally:
         os.close(log_file)
-
-
-def _end_with_parent() -> Callable[[], None] | None:
-    """What the child runs first, so that Linux asks it for a fast shutdown when we end."""
-    if not sys.platform.startswith("linux"):
-        return None
-    # loaded before the fork: afterwards only the request itself is safe
-    request = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def end_with_parent() -> None:
-        request(_PR_SET_PDEATHSIG, int(signal.SIGINT))
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return end_with_parent
 
 
 async def _ended(process: subprocess.Popen[bytes], patience_seconds: float) -> bool:

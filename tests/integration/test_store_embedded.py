@@ -24,7 +24,7 @@ HOLDER = """
 import asyncio, sys
 from jupyterhub_metrics.store import EmbeddedServer, embedded
 if {without_death_watch}:
-    embedded._end_with_parent = lambda: None
+    embedded.end_with_parent = lambda number: None
 async def hold():
     server = EmbeddedServer({data_dir!r})
     dsn = await server.start()
