@@ -21,16 +21,6 @@ from observer import Observer
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def hub() -> AsyncIterator[HubProcess]:
-    hub = HubProcess(environment=hub_environment())
-    try:
-        await hub.start()
-        yield hub
-    finally:
-        await hub.close()
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def observer(hub: HubProcess) -> AsyncIterator[Observer]:
     observer = Observer(hub)

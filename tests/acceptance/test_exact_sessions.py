@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from hub_client import Visitor
-from hub_database import hub_environment, rows_of, settled_sessions
+from hub_database import rows_of, settled_sessions
 from hub_process import POLL_SECONDS, HubProcess
 from observer import LOOK_SECONDS, Observer, Run
 
@@ -105,16 +105,6 @@ SCRIPTS: dict[str, Callable[[Observer, str], Awaitable[None]]] = {
     "user18": stays,
     ODD_NAME: starts_and_stops,
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def hub() -> AsyncIterator[HubProcess]:
-    hub = HubProcess(environment=hub_environment())
-    try:
-        await hub.start()
-        yield hub
-    finally:
-        await hub.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
