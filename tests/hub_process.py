@@ -24,6 +24,8 @@ import jupyterhub
 import psutil
 from hub_client import HubClient
 
+from jupyterhub_metrics.model import Event
+
 POLL_SECONDS = 1
 START_TIMEOUT_SECONDS = 4
 STUB = Path(__file__).with_name("stub_server.py")
@@ -244,6 +246,17 @@ class HubProcess:
             return (await self.client.get(self.url + path, timeout_seconds=2)).status == 200
 
         return answers
+
+    async def post_events(self, events: list[Event]) -> None:
+        """Have the service store events, as the recorder posts them: directly, with its secret."""
+        answer = await self.client.request(
+            "POST",
+            f"http://127.0.0.1:{self.service_port}/services/jupyterhub-metrics/api/v1/events",
+            {"hub": self.name, "events": [event.to_wire() for event in events]},
+            token=(self.data_dir / "secrets" / "events_token").read_text().strip(),
+        )
+        assert answer.status == 200, answer.text
+        assert answer.json()["rejected"] == []
 
     def log_tail(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

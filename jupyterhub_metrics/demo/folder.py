@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from .._private_files import write_private
 from ..errors import ConfigurationError
 from ..model import isoformat
 
@@ -67,7 +68,7 @@ class DemoFolder:
         if file.is_file() and (kept := file.read_text().strip()):
             return kept
         made = secrets.token_urlsafe(12)
-        self._write(file, made + "\n")
+        write_private(file, made + "\n")
         return made
 
     def filled(self) -> Filled | None:
@@ -87,7 +88,7 @@ class DemoFolder:
     def note_filled(self, filled: Filled) -> None:
         values = asdict(filled)
         values.update(since=isoformat(filled.since), until=isoformat(filled.until))
-        self._write(self._history, json.dumps(values) + "\n")
+        write_private(self._history, json.dumps(values) + "\n")
 
     def last_log_line(self) -> str:
         """The last line of the Hub's log, to say why the Hub ended."""
@@ -96,12 +97,3 @@ class DemoFolder:
         except FileNotFoundError:
             return ""
         return lines[-1].strip()[:300] if lines else ""
-
-    @staticmethod
-    def _write(file: Path, text: str) -> None:
-        draft = file.with_name(f"{file.name}.draft")
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as target:
-            target.write(text)
-        draft.rename(file)

@@ -14,11 +14,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 # linux/prctl.h
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -35,22 +33,6 @@ def reap_orphans(child: int) -> None:
             if ended.si_pid == child:
                 return
             os.waitpid(ended.si_pid, 0)
-
-
-def end_with_parent() -> Callable[[], None] | None:
-    """For ``preexec_fn``: the child gets SIGTERM when this process ends, however it ends."""
-    if sys.platform != "linux":
-        return None
-    # loaded before the fork: afterwards only the request itself is safe
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def request() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return request
 
 
 def descendants() -> list[int]:

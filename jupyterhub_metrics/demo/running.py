@@ -21,11 +21,12 @@ from datetime import datetime, time, timedelta, timezone
 from tornado.httpclient import AsyncHTTPClient
 
 from .. import _data
+from .._lifetime import end_with_parent
 from ..errors import ConfigurationError, MetricsError
 from .campus import LOGIN_NAMES
 from .fill import fill, lacking
 from .folder import DemoFolder, Filled
-from .processes import adopt_orphans, end_descendants, end_with_parent, reap_orphans
+from .processes import adopt_orphans, end_descendants, reap_orphans
 
 HUB_NAME = "demo"
 SERVICE_PATH = "/services/jupyterhub-metrics"
@@ -138,7 +139,7 @@ class Demo:
                 stderr=log,
                 # a Ctrl-C in the terminal is for the demo, which then ends the Hub in order
                 start_new_session=True,
-                preexec_fn=end_with_parent(),
+                preexec_fn=end_with_parent(signal.SIGTERM),
                 umask=0o077,
             )
         finally:

@@ -157,6 +157,11 @@ class MetricsService(Application):
 
     @catch_config_error
     def initialize(self, argv: list[str] | None = None) -> None:
+        """Reads the settings: of the file, then of ``argv`` (this process' arguments), which wins.
+
+        Ends the process with one line if a setting or the file is wrong, or if the DSN was given
+        on the command line.
+        """
         self.parse_command_line(argv)
         if "dsn" in self.config.get("MetricsService", {}):
             self.exit_with(

@@ -9,7 +9,7 @@ from typing import Any, cast
 from jupyterhub.services.auth import HubOAuth, HubOAuthenticated, UserNotAllowed
 from tornado.web import HTTPError
 
-from .credentials import read_secret
+from .._private_files import read_secret
 
 
 def is_operator(user: Mapping[str, Any]) -> bool:

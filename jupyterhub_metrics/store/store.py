@@ -143,10 +143,6 @@ class Store:
         rows = await self._fetch("sessions_of_user", hub, username, since, until, limit)
         return [_session(row) for row in rows]
 
-    async def running_of_user(self, hub: str, username: str) -> list[Session]:
-        """The sessions of a user that are starting or running, newest first."""
-        return [_session(row) for row in await self._fetch("running_of_user", hub, username)]
-
     async def ping(self) -> None:
         """Returns if the database answers."""
         await self._fetch("ping")

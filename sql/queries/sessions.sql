@@ -59,10 +59,3 @@ WHERE hub = $1
     AND (ended_at IS NULL OR ended_at > $3 OR started_at >= $3)
 ORDER BY started_at DESC, id
 LIMIT $5;
-
--- name: running_of_user
--- One user's sessions that start or run, newest first.
-SELECT sessions.*
-FROM sessions
-WHERE hub = $1 AND username = $2 AND ended_at IS NULL
-ORDER BY started_at DESC, id;

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_client import HubClient
 from hub_process import HubProcess
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from service_fixtures import event, run_of
@@ -89,15 +88,7 @@ def hub() -> Iterator[HubProcess]:
 
     async def start() -> None:
         await hub.start()
-        token = (hub.data_dir / "secrets" / "events_token").read_text().strip()
-        url = f"http://127.0.0.1:{hub.service_port}/services/jupyterhub-metrics/api/v1/events"
-        events = month_of_work(hub.name, datetime.now(timezone.utc))
-        batch = {"hub": hub.name, "events": [one.to_wire() for one in events]}
-        client = HubClient(url, token)
-        posted = await client.request("POST", url, batch)
-        assert posted.status == 200, posted.text
-        assert posted.json()["rejected"] == []
-        client.close()
+        await hub.post_events(month_of_work(hub.name, datetime.now(timezone.utc)))
         hub.client.close()
 
     try:

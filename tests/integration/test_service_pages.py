@@ -7,28 +7,28 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
-from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hub_client import Answer, HubClient, Visitor
+from hub_client import Answer, Visitor
 from hub_process import HubProcess, until
 from service_fixtures import event, run_of
+
+from jupyterhub_metrics.model import Event
 
 ODD = '<script>alert(1)<script> & "o\'hare"@x;%41+ü'
 """As odd as a Hub's username may be: of all characters, it refuses only the slash."""
 
 
-def sessions(hub: str) -> list[dict[str, Any]]:
+def sessions(hub: str) -> list[Event]:
     began = datetime.now(timezone.utc) - timedelta(minutes=50)
     facts = {"image": "quay.io/jupyter/scipy-notebook:2026-11", "profile": ODD}
-    runs = [
+    return [
         *run_of(hub, began, timedelta(minutes=20), reason="stopped_by_user", actor="user:alice"),
         *run_of(hub, began, None, server_name="named", facts=facts),
         *run_of(hub, began, timedelta(minutes=9), username="bob", reason="died"),
         event(hub, username=ODD.lower(), facts={"display_name": ODD}, started_at=began),
     ]
-    return [one.to_wire() for one in runs]
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +38,7 @@ def hub() -> Iterator[HubProcess]:
 
     async def start() -> None:
         await hub.start()
-        token = (hub.data_dir / "secrets" / "events_token").read_text().strip()
-        direct = HubClient(
-            f"http://127.0.0.1:{hub.service_port}/services/jupyterhub-metrics", token
-        )
-        posted = await direct.request(
-            "POST",
-            direct.url + "/api/v1/events",
-            {"hub": hub.name, "events": sessions(hub.name)},
-        )
-        assert posted.status == 200, posted.text
-        assert posted.json()["rejected"] == []
-        direct.close()
+        await hub.post_events(sessions(hub.name))
         hub.client.close()
 
     async def close() -> None:

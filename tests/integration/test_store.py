@@ -103,11 +103,10 @@ async def test_an_odd_name_comes_back_as_it_was(name: str, store: Store) -> None
     await store.ingest([event_from_wire(json.loads(sent.to_json()))])
     session = await one_session(store, name)
     assert (session.username, session.server_name, session.display_name) == (name, name, name)
-    assert await store.running_of_user("campus", name) == [session]
 
 
 async def test_a_name_that_no_row_can_hold_has_no_sessions(store: Store) -> None:
-    assert await store.running_of_user("campus", "a\0b") == []
+    assert await store.sessions_of_user("campus", "a\0b", at(-10), at(1000), limit=10) == []
 
 
 async def test_odd_facts_are_kept_as_they_were(store: Store, postgres_dsn: str) -> None:
@@ -154,17 +153,6 @@ async def test_sessions_overlap_a_half_open_interval_newest_first(store: Store) 
     assert await starts(49, 201) == [200, 100, 0]
     other = await store.sessions_of_user("other-hub", "ada", at(-10), at(1000), limit=10)
     assert other == []
-
-
-async def test_only_open_sessions_are_running(store: Store) -> None:
-    await store.ingest([event("requested"), event("stopped", 9)])
-    await store.ingest([event("requested", 20, started=20), event("ready", 22, started=20)])
-    await store.ingest([event("requested", 30, started=30, server_name="gpu")])
-    running = await store.running_of_user("campus", "ada")
-    assert [(one.server_name, one.state) for one in running] == [
-        ("gpu", "starting"),
-        ("", "running"),
-    ]
 
 
 def with_password(dsn: str, password: str) -> str:

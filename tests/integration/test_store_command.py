@@ -119,7 +119,7 @@ async def test_the_dsn_that_setup_has_left_is_used(postgres_dsn: str, tmp_path: 
     ("arguments", "environment", "said"),
     [
         (["status"], {}, "found no database; expected --dsn-file"),
-        (["status", "--dsn-file", "/no/such/file"], {}, "found /no/such/file unreadable"),
+        (["status", "--dsn-file", "/no/such/file"], {}, "found no file /no/such/file"),
         (["status"], {"DB_HOST": "localhost"}, "DB_NAME, DB_USER, DB_PASSWORD"),
         (["migrate"], {"JUPYTERHUB_METRICS_DSN": "mysql://u:hunter2@h/x"}, "scheme 'mysql'"),
         (

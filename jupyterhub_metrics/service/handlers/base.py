@@ -54,7 +54,7 @@ def security_headers(hub_host: str) -> dict[str, str]:
 
 
 class SecureHandler(RequestHandler):
-    """Headers that every answer carries."""
+    """What every answer has in common: its headers, and what of it reaches the log."""
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -112,6 +112,8 @@ class PageHandler(SecureHandler):
 
 
 class NotFound(PageHandler):
+    """Every address that leads nowhere, also for those who are not logged in."""
+
     def prepare(self) -> None:
         super().prepare()
         raise HTTPError(404)
@@ -124,14 +126,8 @@ class AddSlash(PageHandler):
         self.redirect(self.wiring.prefix, permanent=False)
 
 
-class Asset(StaticFileHandler):
+class Asset(SecureHandler, StaticFileHandler):
     """Our scripts and styles, with the same headers."""
-
-    def set_default_headers(self) -> None:
-        self.clear_header("Server")
-        wiring: Wiring = self.settings["wiring"]
-        for name, value in wiring.security_headers.items():
-            self.set_header(name, value)
 
 
 _QUIET_PREFIXES = ("api/", "health/", "metrics", "static/")
