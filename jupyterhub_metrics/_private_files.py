@@ -25,6 +25,8 @@ def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None
             stream.write(text)
             if owner is not None:
                 os.fchown(descriptor, *owner)
+            stream.flush()
+            os.fsync(descriptor)
         Path(draft).replace(path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)

@@ -6,10 +6,10 @@ lines to everyone, so secrets travel in files and are stable across restarts.
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
+from .._private_files import write_private
 from ..errors import ConfigurationError
 
 GENERATED = ("events_token", "api_token", "cookie_secret", "metrics_token")
@@ -46,7 +46,7 @@ def _ensure(file: Path) -> str:
         if secret := file.read_text(encoding="ascii").strip():
             return secret
     secret = secrets.token_hex(32)
-    _write(file, secret)
+    write_private(file, secret)
     return secret
 
 
@@ -65,14 +65,4 @@ def write_dsn(data_dir: Path, dsn: str | None) -> None:
     if dsn is None:
         file.unlink(missing_ok=True)
     elif not file.exists() or file.read_text(encoding="utf-8") != dsn:
-        _write(file, dsn)
-
-
-def _write(file: Path, text: str) -> None:
-    """Replace the file in one step, so that a reader never sees half a secret."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    draft.replace(file)
+        write_private(file, dsn)
