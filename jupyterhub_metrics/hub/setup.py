@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jupyterhub.services.service import Service
 from traitlets.config import Config, LazyConfigValue
 
 from .. import _data
@@ -170,6 +171,9 @@ def _add_service(c: Config, url: str, api_token: str, environment: dict[str, str
     if environment is not None:
         service["command"] = [sys.executable, "-m", "jupyterhub_metrics.service"]
         service["environment"] = environment
+    elif "timeout" in Service.class_trait_names():
+        # Else JupyterHub 6 waits half a minute at its start for a service that is away.
+        service["timeout"] = 1
     for known in _items(c.JupyterHub, "services"):
         if known.get("name") == SERVICE_NAME:
             known.clear()
