@@ -228,16 +228,18 @@ class PodFollower:
     async def _failed(self, complaint: str, trouble: ClusterTrouble | None = None) -> float:
         """Notes a failure; the seconds until the next try."""
         self._failures += 1
-        if trouble is not None and trouble.code == GONE and self._failures < FAILURES_BEFORE_LIST:
-            # in the ordinary course of things; what is known stays until the new list is complete
+        code = trouble.code if trouble is not None else None
+        if code == GONE or self._failures % FAILURES_BEFORE_LIST == 0:
+            # what is known stays until the new list is complete
             self._version = None
-            log.debug("The version of %s is gone: %s", self.namespace, complaint)
+        if self._failures == 1 and self.lists and code not in (401, 403):
+            # in the ordinary course of things
+            log.debug("%s", complaint)
         else:
-            if self._failures % FAILURES_BEFORE_LIST == 0:
-                self._version = None
             if complaint != self.complaint:
                 log.warning("%s", complaint)
             self.complaint = complaint
+        if code != GONE:
             # credentials and the address may be other ones by now
             await self._disconnect()
         settings = self._settings
