@@ -1,8 +1,7 @@
 """One authenticated connection to a Kubernetes API server, and what its refusals mean.
 
-Called by ``sources.pod_follower``. The client library finds the address and the credentials and
-makes the TLS context; answers are handed on as bytes. No message carries a credential: texts of
-the library and of kubeconfig files, which can, are never repeated.
+Called by ``sources.pod_follower``; made by ``sources.cluster_login``. The client library keeps
+the TLS context and the credentials; answers are handed on as bytes. No message carries a token.
 """
 
 from __future__ import annotations
@@ -10,41 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
-import yaml
-from kubernetes_asyncio.client import ApiClient, Configuration
-from kubernetes_asyncio.config import (
-    ConfigException,
-    list_kube_config_contexts,
-    load_kube_config,
-)
-from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
+from kubernetes_asyncio.client import ApiClient
+from kubernetes_asyncio.config import ConfigException
 
 from ..errors import MetricsError
-from .pod_json import Failure, read_failure
+from .kube_answers import Failure, read_failure
 
-SERVICE_ACCOUNT_DIR: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-DEFAULT_KUBECONFIG: Final = "~/.kube/config"
 _MAX_FAILURE_BYTES: Final = 64 * 1024
 _MAX_RETRY_AFTER_SECONDS: Final = 60.0
-_LOGIN_SECONDS: Final = 60.0
-_BROKEN_KUBECONFIG: Final = (
-    ConfigException,
-    yaml.YAMLError,
-    asyncio.TimeoutError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    OSError,
-    TypeError,
-    ValueError,
-)
-"""What the library raises for a file, an entry or a login plugin that does not work."""
 
 
 class ClusterTrouble(MetricsError):
@@ -62,29 +38,8 @@ class ClusterTrouble(MetricsError):
         self.retry_after_seconds = retry_after_seconds
 
 
-@dataclass(frozen=True)
-class ClusterAddress:
-    """Where the cluster is found: in a kubeconfig file, or from inside one of its pods."""
-
-    kubeconfig: str
-    context: str
-    environment: Mapping[str, str]
-    service_account_dir: Path = SERVICE_ACCOUNT_DIR
-
-    @property
-    def in_cluster(self) -> bool:
-        """Whether a pod's own service account is used: in a pod, and no kubeconfig is named."""
-        named = self.kubeconfig or self.context
-        return not named and "KUBERNETES_SERVICE_HOST" in self.environment
-
-    @property
-    def kubeconfig_path(self) -> str:
-        """The file, or several with the system's path separator between them, as kubectl does."""
-        return self.kubeconfig or self.environment.get("KUBECONFIG") or DEFAULT_KUBECONFIG
-
-
 class Cluster:
-    """A connection pool with credentials, from :func:`connect`."""
+    """A connection pool with credentials, from ``cluster_login.connect``."""
 
     def __init__(self, client: ApiClient, default_namespace: str) -> None:
         self._client = client
@@ -202,71 +157,3 @@ def _without(headers: Mapping[str, str], text: str) -> str:
 
 def _seconds(header: str) -> float:
     return min(float(header), _MAX_RETRY_AFTER_SECONDS) if header.isdecimal() else 0.0
-
-
-async def connect(address: ClusterAddress) -> Cluster:
-    """A connection with credentials as they are now. Nothing is asked of the server yet.
-
-    Raises ClusterTrouble if the address, the context or the credentials cannot be found.
-    """
-    configuration = type.__call__(Configuration)
-    if address.in_cluster:
-        namespace = _use_service_account(address, configuration)
-    else:
-        namespace = await _use_kubeconfig(address, configuration)
-    try:
-        return Cluster(ApiClient(configuration), namespace)
-    except (OSError, ValueError) as error:
-        raise ClusterTrouble(
-            f"found certificates that cannot be used ({type(error).__name__}); expected those of "
-            "the cluster in PEM form; correct the kubeconfig or the service account"
-        ) from None
-
-
-def _use_service_account(address: ClusterAddress, configuration: Configuration) -> str:
-    folder = address.service_account_dir
-    try:
-        InClusterConfigLoader(
-            token_filename=str(folder / "token"),
-            cert_filename=str(folder / "ca.crt"),
-            environ=address.environment,
-        ).load_and_set(configuration)
-        return (folder / "namespace").read_text(encoding="utf-8").strip() or "default"
-    except (ConfigException, OSError, UnicodeDecodeError):
-        raise ClusterTrouble(
-            f"found no usable service account in {folder}; expected token, ca.crt and namespace; "
-            "set automountServiceAccountToken, or name a kubeconfig in PodSource.kubeconfig"
-        ) from None
-
-
-async def _use_kubeconfig(address: ClusterAddress, configuration: Configuration) -> str:
-    path = address.kubeconfig_path
-    try:
-        loader = await asyncio.wait_for(
-            load_kube_config(
-                config_file=path,
-                context=address.context or None,
-                client_configuration=configuration,
-                persist_config=False,
-            ),
-            _LOGIN_SECONDS,
-        )
-        return str(loader.current_context["context"].get("namespace") or "default")
-    except _BROKEN_KUBECONFIG as error:
-        # The library puts pieces of the file, which holds credentials, into its texts: the kind
-        # of failure is all that may be told.
-        wanted = f"context {address.context!r}" if address.context else "current context"
-        raise ClusterTrouble(
-            f"found no usable {wanted} in {path} ({type(error).__name__}; contexts there: "
-            f"{_context_names(path)}); expected one with a cluster and a user who can log in; "
-            "correct KUBECTL_CONTEXT or the file, and try it with kubectl"
-        ) from None
-
-
-def _context_names(path: str) -> str:
-    try:
-        contexts, _ = list_kube_config_contexts(path)
-        names = [str(context["name"]) for context in contexts]
-    except _BROKEN_KUBECONFIG:
-        names = []
-    return one_line(", ".join(names)) or "none"

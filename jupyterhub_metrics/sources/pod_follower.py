@@ -20,7 +20,8 @@ from urllib.parse import quote
 import aiohttp
 
 from .cluster import Cluster, ClusterTrouble, one_line, remedy
-from .pod_json import PodFields, SeenPod, UnreadableAnswer, WatchEvent, read_event, read_page
+from .kube_answers import WatchEvent, read_event, read_page
+from .pod_json import PodFields, SeenPod, UnreadableAnswer
 from .pod_ledger import PodLedger, Seen
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
-"""Pods, lists of pods and watch events, from the API server's bytes straight to our own values.
+"""One pod, from the API server's bytes straight to our own value.
 
-Called by ``sources.pod_follower``. Only the fields named here are decoded; the client library's
+Called by ``sources.kube_answers``. Only the fields named here are decoded; the client library's
 object model, which costs most of the time and memory of a list, is never used. Field names and
 meanings: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/.
 """
@@ -125,43 +125,9 @@ class _BarePod(msgspec.Struct):
     metadata: _BareMetadata
 
 
-class _ListMetadata(msgspec.Struct, rename="camel"):
-    resource_version: str
-    continue_: str | None = msgspec.field(name="continue", default=None)
-
-
-class _List(msgspec.Struct):
-    kind: str
-    metadata: _ListMetadata
-    items: list[msgspec.Raw] | None = None
-
-
-class _WatchEvent(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
-
-
-class _VersionedMetadata(msgspec.Struct, rename="camel"):
-    resource_version: str
-
-
-class _Versioned(msgspec.Struct):
-    metadata: _VersionedMetadata
-
-
-class _Failure(msgspec.Struct):
-    code: int | None = None
-    reason: str | None = None
-    message: str | None = None
-
-
-_LIST = msgspec.json.Decoder(_List)
 _POD = msgspec.json.Decoder(_Pod)
 _BARE_POD = msgspec.json.Decoder(_BarePod)
-_EVENT = msgspec.json.Decoder(_WatchEvent)
-_VERSIONED = msgspec.json.Decoder(_Versioned)
 _VARIABLES = msgspec.json.Decoder(list[_Variable] | None)
-_FAILURE = msgspec.json.Decoder(_Failure)
 
 
 @dataclass(frozen=True)
@@ -173,80 +139,8 @@ class SeenPod:
     whole: bool = True
 
 
-@dataclass(frozen=True)
-class Page:
-    """One page of a list; ``next_page`` is the token of the next one, None on the last."""
-
-    pods: Sequence[SeenPod]
-    version: str
-    next_page: str | None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What the API server says about a request that it refused or broke off."""
-
-    code: int | None = None
-    reason: str | None = None
-    message: str | None = None
-
-
-@dataclass(frozen=True)
-class WatchEvent:
-    """One line of a watch: ``ADDED``, ``MODIFIED`` or ``DELETED`` with a pod, ``BOOKMARK`` with
-    a version only, ``ERROR`` with a failure."""
-
-    kind: str
-    seen: SeenPod | None = None
-    version: str | None = None
-    failure: Failure | None = None
-
-
-def read_page(body: bytes | bytearray, fields: PodFields) -> Page:
-    """A page of a list of pods.
-
-    Raises UnreadableAnswer unless the whole of it is a list with a version, and each pod in it
-    has at least a name: an answer that only looks like an empty list must not end a pod.
-    """
-    try:
-        page = _LIST.decode(body)
-    except ValueError as error:
-        raise UnreadableAnswer("something else than a list of pods") from error
-    if page.kind != "PodList" or not page.metadata.resource_version:
-        raise UnreadableAnswer("something else than a list of pods")
-    pods = [_read_pod(raw, fields) for raw in page.items or ()]
-    return Page(pods, page.metadata.resource_version, page.metadata.continue_ or None)
-
-
-def read_event(line: bytes, fields: PodFields) -> WatchEvent:
-    """One line of a watch. Raises UnreadableAnswer if it is none."""
-    try:
-        event = _EVENT.decode(line)
-        if event.type == "BOOKMARK":
-            bookmark = _VERSIONED.decode(event.object)
-            return WatchEvent(event.type, version=bookmark.metadata.resource_version)
-    except ValueError as error:
-        raise UnreadableAnswer("a line that is no event of a watch") from error
-    if event.type == "ERROR":
-        return WatchEvent(event.type, failure=read_failure(bytes(event.object)))
-    if event.type not in ("ADDED", "MODIFIED", "DELETED"):
-        raise UnreadableAnswer("an event of a kind that Kubernetes does not have")
-    seen = _read_pod(event.object, fields)
-    if not seen.version:
-        raise UnreadableAnswer("an event whose pod has no resource version")
-    return WatchEvent(event.type, seen=seen, version=seen.version)
-
-
-def read_failure(body: bytes) -> Failure:
-    """The Status object of a refusal; an empty one if the body is something else."""
-    try:
-        status = _FAILURE.decode(body)
-    except ValueError:
-        return Failure()
-    return Failure(status.code, status.reason, status.message)
-
-
-def _read_pod(raw: msgspec.Raw, fields: PodFields) -> SeenPod:
+def read_pod(raw: msgspec.Raw, fields: PodFields) -> SeenPod:
+    """A pod as one object of an answer shows it. Raises UnreadableAnswer if it has no name."""
     try:
         decoded = _POD.decode(raw)
         return SeenPod(_build(decoded, fields), decoded.metadata.resource_version)

@@ -15,7 +15,8 @@ from typing import Any
 from traitlets import Float, Integer, List, Unicode, default
 from traitlets.config import LoggingConfigurable
 
-from .cluster import Cluster, ClusterAddress, connect
+from .cluster import Cluster
+from .cluster_login import ClusterAddress, connect
 from .pod_follower import FollowSettings, PodFollower
 from .pod_json import PodFields
 from .world import PodView
@@ -146,12 +147,9 @@ class PodSource(LoggingConfigurable):
 
     async def stop(self) -> None:
         """Ends the tasks and their connections; what was known stays to be seen."""
-        pending = set(self._tasks)
-        while pending:
-            for task in pending:
-                task.cancel()
-            # a cancellation can be lost in a wait_for before Python 3.12: repeated until heard
-            _, pending = await asyncio.wait(pending, timeout=1)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
     def view(self) -> PodView | None:
