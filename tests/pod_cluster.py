@@ -32,6 +32,11 @@ def text_of(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def whole_second() -> datetime:
+    """Now, as exactly as Kubernetes can say it."""
+    return datetime.now(timezone.utc).replace(microsecond=0)
+
+
 def user_pod(
     name: str,
     *,
@@ -155,13 +160,13 @@ class PodCluster:
         return f"namespaces/{self.namespace}/pods"
 
 
-def make_source(kubeconfig: Path, namespace: str, **settings: Any) -> PodSource:
-    """A source with short waits, which touches no variable of this process."""
+def make_source(kubeconfig: Path | None, namespace: str | None, **settings: Any) -> PodSource:
+    """A source with short waits, which reads no variable of this process."""
     fast = {"first_backoff_seconds": 0.01, "longest_backoff_seconds": 0.05}
     return PodSource(
         **{
-            "kubeconfig": str(kubeconfig),
-            "namespaces": [namespace],
+            "kubeconfig": str(kubeconfig or ""),
+            "namespaces": [namespace] if namespace else [],
             "environment": {},
             **fast,
             **settings,
@@ -221,7 +226,7 @@ async def source_of() -> AsyncIterator[Callable[..., PodSource]]:
     """Starts sources, and stops them at the end of the test."""
     started: list[PodSource] = []
 
-    def start(kubeconfig: Path, namespace: str, **settings: Any) -> PodSource:
+    def start(kubeconfig: Path | None, namespace: str | None, **settings: Any) -> PodSource:
         source = make_source(kubeconfig, namespace, **settings)
         source.start()
         started.append(source)

@@ -47,7 +47,6 @@ class ClusterAddress:
     kubeconfig: str
     context: str
     environment: Mapping[str, str]
-    service_account_dir: Path = SERVICE_ACCOUNT_DIR
 
     @property
     def in_cluster(self) -> bool:
@@ -81,7 +80,7 @@ async def connect(address: ClusterAddress) -> Cluster:
 
 
 def _use_service_account(address: ClusterAddress, configuration: Configuration) -> str:
-    folder = address.service_account_dir
+    folder = SERVICE_ACCOUNT_DIR
     try:
         InClusterConfigLoader(
             token_filename=str(folder / "token"),

@@ -13,15 +13,12 @@ from pod_cluster import (
     terminated,
     user_pod,
     view_where,
+    whole_second,
 )
 
 from jupyterhub_metrics.sources.pods import PodSource
 
 SourceOf = Callable[..., PodSource]
-
-
-def whole_second() -> datetime:
-    return datetime.now(timezone.utc).replace(microsecond=0)
 
 
 async def test_a_pod_shows_all_that_kubespawner_and_kubernetes_say(
