@@ -160,6 +160,23 @@ async def test_half_a_line_at_the_end_of_a_stream_is_asked_for_again(
     assert followed.lists == 1
 
 
+async def test_a_line_that_comes_in_pieces_is_one_line(
+    kube_api: KubeApi, followed: PodSource
+) -> None:
+    kube_api.silence()
+    put(kube_api, "jupyter-bob")
+    put(kube_api, "jupyter-eve")
+    lines = [c.line_for("component=singleuser-server") or b"" for c in kube_api.store.changes[-2:]]
+    text = b"".join(lines)
+    for piece in (text[:10], text[10:50], text[50 : len(lines[0]) + 7], text[len(lines[0]) + 7 :]):
+        kube_api.say(piece)
+        await asyncio.sleep(0.02)
+    await settled(followed, kube_api)
+    assert len(kube_api.watchers) == 1
+    watches = [request for request in kube_api.seen if request.query.get("watch")]
+    assert len(watches) == 1
+
+
 async def test_a_bookmark_moves_the_version_so_that_compaction_needs_no_list(
     kube_api: KubeApi, followed: PodSource
 ) -> None:
