@@ -25,6 +25,14 @@ from .spawner import RECORDER_SETTING, RecordingSpawner, recording
 
 SERVICE_NAME = "jupyterhub-metrics"
 ACCESS_SCOPE = f"access:services!service={SERVICE_NAME}"
+SERVICE_SCOPES = (
+    "list:users",
+    "read:servers",
+    "read:users:groups",
+    "list:groups",
+    "read:groups",
+)
+"""What the service needs to ask the Hub which servers run and who is in which group."""
 
 _MARK = "_jupyterhub_metrics_original"
 
@@ -142,7 +150,9 @@ def warn_of_replaced_lists(app: Any) -> None:
     if not any(service.get("name") == SERVICE_NAME for service in app.services):
         missing.append("services")
     user_roles = [role for role in app.load_roles if role.get("name") == "user"]
-    if not any(ACCESS_SCOPE in role.get("scopes", ()) for role in user_roles):
+    opened = any(ACCESS_SCOPE in role.get("scopes", ()) for role in user_roles)
+    granted = any(SERVICE_NAME in role.get("services", ()) for role in app.load_roles)
+    if not (opened and granted):
         missing.append("load_roles")
     if not any("jupyterhub-metrics" in str(path) for path in app.template_paths):
         missing.append("template_paths")

@@ -13,10 +13,13 @@ from traitlets.config import Config, LazyConfigValue
 from .. import _data
 from ..dsn import check_dsn, dsn_from_environment
 from ..errors import ConfigurationError
-from .hooks import ACCESS_SCOPE, SERVICE_NAME, install
+from .hooks import ACCESS_SCOPE, SERVICE_NAME, SERVICE_SCOPES, install
 from .secret_files import ensure_secrets
 
 DEFAULT_SERVICE_PORT = 10180
+
+HANDED_ON = ("COLLECTION_INTERVAL",)
+"""Variables that are the service's: the Hub does not hand its environment to services."""
 
 
 def config_file() -> str:
@@ -79,10 +82,14 @@ def setup(
         "JUPYTERHUB_METRICS_DATA_DIR": str(folder),
         "JUPYTERHUB_METRICS_HUB_NAME": name,
     }
+    for variable in HANDED_ON:
+        if value := os.environ.get(variable):
+            environment[variable] = value
     if config := service_config or os.environ.get("JUPYTERHUB_METRICS_CONFIG"):
         environment["JUPYTERHUB_METRICS_CONFIG"] = str(Path(config).absolute())
     _add_service(c, url, secrets["api_token"], environment if managed else None)
     _grant_access(c)
+    _grant_scopes(c)
     _add_templates(c)
     install()
 
@@ -162,6 +169,17 @@ def _grant_access(c: Config) -> None:
                 role["scopes"] = [*scopes, ACCESS_SCOPE]
             return
     _append(c.JupyterHub, "load_roles", {"name": "user", "scopes": ["self", ACCESS_SCOPE]})
+
+
+def _grant_scopes(c: Config) -> None:
+    """Let the service ask the Hub what runs, in a role that is named after it."""
+    for role in _items(c.JupyterHub, "load_roles"):
+        if role.get("name") == SERVICE_NAME:
+            role["scopes"] = list(dict.fromkeys([*role.get("scopes", ()), *SERVICE_SCOPES]))
+            role["services"] = list(dict.fromkeys([*role.get("services", ()), SERVICE_NAME]))
+            return
+    role = {"name": SERVICE_NAME, "scopes": list(SERVICE_SCOPES), "services": [SERVICE_NAME]}
+    _append(c.JupyterHub, "load_roles", role)
 
 
 def _add_templates(c: Config) -> None:

@@ -72,7 +72,7 @@ ON CONFLICT (session_id) DO UPDATE SET
     active_seconds = excluded.active_seconds,
     last_activity_at = excluded.last_activity_at,
     resolution_seconds = excluded.resolution_seconds
-WHERE kept.polled_at < excluded.polled_at;
+WHERE kept.polled_at <= excluded.polled_at;
 
 -- name: record_observations
 -- What a check saw running; the same check again adds nothing.
