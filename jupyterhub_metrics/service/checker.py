@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Final, Protocol
 
 from ..errors import DatabaseUnavailable, SourceUnavailable
@@ -29,6 +29,8 @@ DATABASE_RETRY_SECONDS: Final = 5.0
 MAX_EVENTS: Final = 1000
 """Corrections that are stored in one transaction."""
 
+LONG_AGO: Final = datetime.min.replace(tzinfo=timezone.utc)
+
 RECENT: Final = timedelta(hours=1)
 """How long after a concluded end a record of the cluster may still replace it."""
 
@@ -46,8 +48,16 @@ class HubSource(Protocol):
 class PodSource(Protocol):
     """The watched pods."""
 
-    def view(self) -> PodView:
-        """The pods now, and those that went since the last view. Raises SourceUnavailable."""
+    def view(self) -> PodView | None:
+        """The pods as last known; None until they were. What has gone is told again and again
+        until it is acknowledged."""
+
+    def acknowledge(self, view: PodView) -> None:
+        """What this view said has gone was taken note of."""
+
+    @property
+    def complaint(self) -> str | None:
+        """What is missing, in one line; None while all is well."""
 
 
 class Checker:
@@ -74,6 +84,7 @@ class Checker:
         self._rules = rules
         self._clock = clock
         self._memory = Memory()
+        self._pods_fresh_at = LONG_AGO
         self._groups: Mapping[str, frozenset[str]] | None = None
         self._complaints: dict[str, str] = {}
         self._unrecorded = 0
@@ -102,7 +113,6 @@ class Checker:
 
     async def check(self) -> Findings | None:
         """One check; None if no source answered. Raises DatabaseUnavailable."""
-        # asked first: what the sources tell only once must not be lost for want of a database
         store = self._database.store()
         hub, pods = await self._ask_hub(), self._ask_pods()
         self._memory = self._memory.remembering(pods)
@@ -122,6 +132,8 @@ class Checker:
             )
             self._memory = findings.memory
             await self._keep(store, sessions, findings, hub, pods, now)
+        if self._pods is not None and pods is not None:
+            self._pods.acknowledge(pods)
         self._report(findings)
         return findings
 
@@ -129,7 +141,7 @@ class Checker:
         try:
             view = await self._hub.view()
         except SourceUnavailable as error:
-            self._failed("hub_api", error)
+            self._failed("hub_api", str(error))
             return None
         self._answered("hub_api", view.answered_at)
         return view
@@ -137,19 +149,20 @@ class Checker:
     def _ask_pods(self) -> PodView | None:
         if self._pods is None:
             return None
-        try:
-            view = self._pods.view()
-        except SourceUnavailable as error:
-            self._failed("pods", error)
+        view = self._pods.view()
+        if view is None or view.fresh_at <= self._pods_fresh_at:
+            # what was known before is no news, and must not count as a second look
+            self._failed("pods", self._pods.complaint or "the pods were not listed since")
             return None
+        self._pods_fresh_at = view.fresh_at
         self._answered("pods", view.fresh_at)
         return view
 
-    def _failed(self, source: str, error: SourceUnavailable) -> None:
+    def _failed(self, source: str, complaint: str) -> None:
         self._metrics.source_failures.labels(source).inc()
-        if self._complaints.get(source) != str(error):
-            log.warning("Sessions stay as they were: %s", error)
-        self._complaints[source] = str(error)
+        if self._complaints.get(source) != complaint:
+            log.warning("Sessions stay as they were: %s", complaint)
+        self._complaints[source] = complaint
 
     def _answered(self, source: str, at: datetime) -> None:
         self._metrics.source_answered(source, at)

@@ -23,8 +23,14 @@ _POD_REASONS: Final[Mapping[str, str]] = {
     "Terminated": "node_lost",
     "Preempting": "preempted",
     "Preempted": "preempted",
+    "PreemptionByScheduler": "preempted",
+    "EvictionByEvictionAPI": "evicted",
+    "TerminationByKubelet": "evicted",
+    "DeletionByTaintManager": "node_lost",
+    "DeletionByPodGC": "node_lost",
 }
-"""``status.reason`` of a pod; where it says something, it is why the container ended."""
+"""``status.reason`` of a pod or of its DisruptionTarget; where it is there, it says why. See
+https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions."""
 
 _CONTAINER_REASONS: Final[Mapping[str, str]] = {
     "Completed": "completed",
@@ -34,14 +40,6 @@ _CONTAINER_REASONS: Final[Mapping[str, str]] = {
     "Evicted": "evicted",
 }
 """``state.terminated.reason`` of a container."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """``[after, before]``; the same moment twice if it is exact."""
-
-    after: datetime
-    before: datetime
 
 
 @dataclass(frozen=True)
@@ -56,24 +54,28 @@ def container_end(pod: Pod, started_at: datetime, gone_by: datetime) -> Containe
 
     A record before the session began or after the pod was seen without it cannot be true.
     """
-    finished_at = pod.finished_at
+    finished_at, exit_status = pod.finished_at, pod.exit_status
+    reason = reason_of(pod.finish_reason, pod.status_reason, exit_status)
+    if finished_at is None and pod.running_since is None:
+        # it waited to be started again, and never was
+        finished_at, exit_status = pod.last_finished_at, pod.last_exit_status
+        reason = reason_of(pod.last_finish_reason, None, exit_status)
     if finished_at is None:
         return None
     begun = max(started_at, pod.running_since or started_at)
     if not begun - RECORD_TOLERANCE <= finished_at <= gone_by + RECORD_TOLERANCE:
         return None
-    return ContainerEnd(max(finished_at, started_at), reason_of(pod), pod.exit_status)
+    return ContainerEnd(max(finished_at, started_at), reason, exit_status)
 
 
-def reason_of(pod: Pod) -> str:
-    """Why a pod's container ended: one of ``model.CONTAINER_REASONS``."""
-    if pod.finish_reason == "OOMKilled":
+def reason_of(finish_reason: str | None, status_reason: str | None, exit_status: int | None) -> str:
+    """Why a container ended, by its own and its pod's word: one of ``CONTAINER_REASONS``."""
+    if finish_reason == "OOMKilled":
         return "oom_killed"
-    known = _POD_REASONS.get(pod.status_reason or "")
-    known = known or _CONTAINER_REASONS.get(pod.finish_reason or "")
+    known = _POD_REASONS.get(status_reason or "") or _CONTAINER_REASONS.get(finish_reason or "")
     if known is not None:
         return known
-    return "completed" if pod.exit_status == 0 else "error"
+    return "completed" if exit_status == 0 else "error"
 
 
 def reason_without_record(pod: Pod | None) -> str:
@@ -81,10 +83,11 @@ def reason_without_record(pod: Pod | None) -> str:
     return _POD_REASONS.get((pod.status_reason if pod else None) or "", "unseen")
 
 
-def failed_or_corrected(
+def ending(
     session: CheckedSession,
     source: str,
-    interval: Interval,
+    after: datetime,
+    before: datetime,
     reason: str | None,
     *,
     actor: str | None = None,
@@ -103,9 +106,9 @@ def failed_or_corrected(
         server_name=session.server_name,
         session_id=session.id,
         started_at=session.started_at,
-        occurred_at=interval.after,
-        not_before=interval.after,
-        not_after=interval.before,
+        occurred_at=after,
+        not_before=after,
+        not_after=before,
         source=source,
         reason=reason,
         actor=actor,

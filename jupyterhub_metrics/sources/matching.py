@@ -34,6 +34,7 @@ class Matched:
     vague: set[Key] = field(default_factory=set)
     renamed: list[tuple[CheckedSession, HubServer]] = field(default_factory=list)
     pods_of: dict[UUID, list[Pod]] = field(default_factory=lambda: defaultdict(list))
+    pods_of_unannounced: dict[Key, list[Pod]] = field(default_factory=lambda: defaultdict(list))
     unclaimed_pods: list[Pod] = field(default_factory=list)
 
 
@@ -54,10 +55,15 @@ def match(
     for server in servers:
         _match_server(server, by_key, matched)
     _match_renamed(sessions, matched)
+    strangers = {(one.username, one.server_name): one for one in matched.unannounced}
     for pod in pods:
         candidates = by_pod.get((pod.namespace, pod.name), ())
         owner = _owner_of(pod, candidates) or _owner_of(pod, _annotated(pod, by_key))
-        if owner is None:
+        key = (pod.username or "", pod.server_name or "")
+        stranger = strangers.get(key)
+        if stranger is not None and _is_later(stranger, owner, pod):
+            matched.pods_of_unannounced[key].append(pod)
+        elif owner is None:
             matched.unclaimed_pods.append(pod)
         else:
             matched.pods_of[owner.id].append(pod)
@@ -106,6 +112,15 @@ def _match_renamed(sessions: Sequence[CheckedSession], matched: Matched) -> None
         else:
             rest.append(server)
     matched.unannounced = rest
+
+
+def _is_later(server: HubServer, owner: CheckedSession | None, pod: Pod) -> bool:
+    """Whether the server that nobody announced had begun when the pod was made, and the session
+    that is known before it."""
+    started_at, created_at = server.started_at, pod.created_at
+    if started_at is None or (created_at and started_at > created_at + POD_TOLERANCE):
+        return False
+    return owner is None or owner.started_at < started_at
 
 
 def _annotated(pod: Pod, by_key: Mapping[Key, list[CheckedSession]]) -> Sequence[CheckedSession]:

@@ -41,7 +41,11 @@ class HubView:
 
 @dataclass(frozen=True)
 class Pod:
-    """One single-user pod; identity from KubeSpawner's annotations, never from its name."""
+    """One single-user pod; identity from KubeSpawner's annotations, never from its name.
+
+    ``running_since`` to ``exit_status`` are the container's present run; the ``last_`` fields say
+    how its run before that ended, where the container was restarted.
+    """
 
     namespace: str
     name: str
@@ -54,6 +58,9 @@ class Pod:
     finished_at: datetime | None = None
     finish_reason: str | None = None
     exit_status: int | None = None
+    last_finished_at: datetime | None = None
+    last_finish_reason: str | None = None
+    last_exit_status: int | None = None
     deletion_at: datetime | None = None
     status_reason: str | None = None
     node: str | None = None
@@ -65,7 +72,9 @@ class Pod:
     @property
     def finished(self) -> bool:
         """Whether its container has ended, whatever the pod's own state."""
-        return self.finished_at is not None or self.phase in ("Succeeded", "Failed")
+        # a node that was lost leaves an exit status without a time
+        ended = self.finished_at is not None or self.exit_status is not None
+        return ended or self.phase in ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
