@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -325,3 +326,10 @@ def test_every_reason_of_the_cluster_is_one_of_ours(
 ) -> None:
     assert reason_of(container, of_pod, status) == reason
     assert reason in CONTAINER_REASONS
+
+
+def test_every_kind_of_drift_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "drift.md").read_text(encoding="utf-8")
+    table = page.partition("| kind |")[2].partition("\n\n")[0]
+    for kind in DRIFTS:
+        assert f"`{kind}`" in table
