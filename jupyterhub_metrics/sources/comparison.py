@@ -15,7 +15,7 @@ from uuid import UUID
 from ..model import Event
 from ..store.checks import CheckedSession
 from .matching import START_TOLERANCE, match
-from .world import GonePod, HubView, Pod, PodView
+from .world import GonePod, HubServer, HubView, Pod, PodView
 
 GONE_PODS_KEPT: Final = timedelta(hours=1)
 RESOLUTION: Final = timedelta(microseconds=1)
@@ -103,7 +103,7 @@ class Comparison:
                 *(gone.pod for gone in self.gone.values()),
             ],
         )
-        self.next_start = _next_starts(sessions, hub)
+        self.next_start = _next_starts(sessions, self.matched.unannounced)
         self.counts: Counter[str] = Counter()
         self.corrections: list[Event] = []
         self.waiting: set[UUID] = set()
@@ -128,7 +128,9 @@ class Comparison:
 
         The first may be that of a later start which nobody has told of; the second is its own.
         """
-        pods = self.matched.pods_of.get(session.id, [])
+        pods = self.matched.pods_of.get(session.id)
+        if not pods:
+            return None, None
         living = [pod for pod in pods if self.lives(pod)]
         if living:
             return max(living, key=_age_order), None
@@ -138,16 +140,19 @@ class Comparison:
     def is_surely_of(self, pod: Pod, session: CheckedSession) -> bool:
         """Whether no later start can have made the pod: the session was still there when it was
         made, or the Hub shows it now."""
+        if session.id in self.matched.server_of:
+            return True
         lived_until = max(alive_at(session), session.ended_after or session.started_at)
-        made_within = pod.created_at is not None and pod.created_at <= lived_until
-        return made_within or session.id in self.matched.server_of
+        return pod.created_at is not None and pod.created_at <= lived_until
 
     def lives(self, pod: Pod) -> bool:
         return not pod.finished and pod.uid not in self.gone
 
     def is_old(self, session: CheckedSession, asked_at: datetime) -> bool:
         """Whether all its events have had time to arrive before the question was asked."""
-        latest = max(session.started_at, session.last_event_at or session.started_at)
+        latest = session.started_at
+        if session.last_event_at is not None and session.last_event_at > latest:
+            latest = session.last_event_at
         return latest + self.rules.grace <= asked_at
 
     def vouch(self, session: CheckedSession, at: datetime) -> None:
@@ -187,8 +192,12 @@ class Comparison:
 
 def alive_at(session: CheckedSession) -> datetime:
     """The last moment at which an event or an earlier check says that it was there."""
-    moments = (session.started_at, session.alive_at, session.seen_at)
-    return max(moment for moment in moments if moment is not None)
+    at = session.started_at
+    if session.alive_at is not None and session.alive_at > at:
+        at = session.alive_at
+    if session.seen_at is not None and session.seen_at > at:
+        at = session.seen_at
+    return at
 
 
 def place_of(pod: Pod) -> dict[str, Any]:
@@ -203,13 +212,16 @@ def place_of(pod: Pod) -> dict[str, Any]:
     return {name: value for name, value in place.items() if value is not None}
 
 
-def _next_starts(sessions: Sequence[CheckedSession], hub: HubView | None) -> dict[UUID, datetime]:
+def _next_starts(
+    sessions: Sequence[CheckedSession], unannounced: Sequence[HubServer]
+) -> dict[UUID, datetime]:
     """When the same server was started again, by the session before: it had ended by then."""
     starts: dict[tuple[str, str], list[datetime]] = {}
-    for session in sessions:
-        starts.setdefault((session.username, session.server_name), []).append(session.started_at)
-    for key, server in hub.servers.items() if hub else ():
+    for known in sessions:
+        starts.setdefault((known.username, known.server_name), []).append(known.started_at)
+    for server in unannounced:
         if server.started_at is not None:
+            key = (server.username, server.server_name)
             starts.setdefault(key, []).append(server.started_at)
     found = {}
     for session in sessions:

@@ -48,8 +48,9 @@ def match(
     by_key: dict[Key, list[CheckedSession]] = defaultdict(list)
     by_pod: dict[Key, list[CheckedSession]] = defaultdict(list)
     for session in sessions:
-        for username in {session.username, session.original_username}:
-            by_key[username, session.server_name].append(session)
+        by_key[session.username, session.server_name].append(session)
+        if session.original_username != session.username:
+            by_key[session.original_username, session.server_name].append(session)
         if session.namespace and session.pod_name:
             by_pod[session.namespace, session.pod_name].append(session)
     for server in servers:
