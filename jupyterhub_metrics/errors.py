@@ -25,3 +25,7 @@ class DatabaseUnavailable(MetricsError):
 
 class SchemaMismatch(MetricsError):
     """The database's schema is not the one this code knows."""
+
+
+class SourceUnavailable(MetricsError):
+    """The Hub's REST API or the cluster did not answer, or not with all that was asked for."""

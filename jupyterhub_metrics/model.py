@@ -45,6 +45,20 @@ STOP_REASONS: Final = (
 """Why a running server ended: who asked, or ``died``, which means that nobody did.
 ``stopped_by_hub`` is the Hub's own decision, such as a blocked user found at its start."""
 
+CONTAINER_REASONS: Final = (
+    "completed",
+    "error",
+    "oom_killed",
+    "evicted",
+    "deadline_exceeded",
+    "node_lost",
+    "preempted",
+)
+"""Why a container ended, by the cluster's own record."""
+
+UNSEEN: Final = "unseen"
+"""Why a session ended that was found gone: nobody saw it."""
+
 REJECTION_REASONS: Final = (
     "throttled",
     "server_limit",

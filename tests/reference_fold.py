@@ -96,6 +96,13 @@ def chosen_end(events: Sequence[Event]) -> Event | None:
         if event.kind in ("stopped", "failed")
         or (event.kind == "corrected" and event.facts.get("corrects") in (None, "end"))
     ]
+    seen_alive = [
+        event.not_before
+        for event in events
+        if event.kind == "corrected" and event.facts.get("corrects") == "alive"
+    ]
+    if seen_alive:
+        ends = [end for end in ends if not certainty(end) or end.not_after > max(seen_alive)]
     return min(
         ends,
         key=lambda end: (certainty(end), end.not_after - end.not_before, end.id),

@@ -31,6 +31,14 @@ DATA_DIR_VARIABLE = "JUPYTERHUB_METRICS_DATA_DIR"
 DSN_FILE_VARIABLE = "JUPYTERHUB_METRICS_DSN_FILE"
 HUB_NAME_VARIABLE = "JUPYTERHUB_METRICS_HUB_NAME"
 ACCESS_SCOPE = f"access:services!service={SERVICE_NAME}"
+SERVICE_SCOPES = (
+    "list:users",
+    "read:servers",
+    "read:users:groups",
+    "list:groups",
+    "read:groups",
+)
+"""What the service needs to ask the Hub which servers run and who is in which group."""
 
 _MARK = "_jupyterhub_metrics_original"
 
@@ -184,7 +192,9 @@ def warn_of_replaced_lists(app: Any) -> None:
     if not any(service.get("name") == SERVICE_NAME for service in app.services):
         missing.append("services")
     user_roles = [role for role in app.load_roles if role.get("name") == "user"]
-    if not any(ACCESS_SCOPE in role.get("scopes", ()) for role in user_roles):
+    opened = any(ACCESS_SCOPE in role.get("scopes", ()) for role in user_roles)
+    granted = any(SERVICE_NAME in role.get("services", ()) for role in app.load_roles)
+    if not (opened and granted):
         missing.append("load_roles")
     if str(template_folder()) not in app.template_paths:
         missing.append("template_paths")

@@ -21,6 +21,7 @@ from .hooks import (
     DSN_FILE_VARIABLE,
     HUB_NAME_VARIABLE,
     SERVICE_NAME,
+    SERVICE_SCOPES,
     SHARE,
     install,
     prepare_dsn,
@@ -30,6 +31,9 @@ from .recorder import DEFAULT_DATA_DIR, DEFAULT_HUB_NAME
 from .secret_files import dsn_file, ensure_secrets
 
 DEFAULT_SERVICE_PORT = 10180
+
+HANDED_ON = ("COLLECTION_INTERVAL",)
+"""Variables that are the service's: the Hub does not hand its environment to services."""
 
 
 def config_file() -> str:
@@ -97,10 +101,14 @@ def setup(
     }
     if dsn:
         environment[DSN_FILE_VARIABLE] = str(dsn_file(folder))
+    for variable in HANDED_ON:
+        if value := os.environ.get(variable):
+            environment[variable] = value
     if config := service_config or os.environ.get("JUPYTERHUB_METRICS_CONFIG"):
         environment["JUPYTERHUB_METRICS_CONFIG"] = str(Path(config).absolute())
     _add_service(c, url, secrets["api_token"], environment if managed else None)
     _grant_access(c)
+    _grant_scopes(c)
     _add_templates(c)
     install()
 
@@ -191,6 +199,17 @@ def _grant_access(c: Config) -> None:
                 role["scopes"] = [*scopes, ACCESS_SCOPE]
             return
     _append(c.JupyterHub, "load_roles", {"name": "user", "scopes": ["self", ACCESS_SCOPE]})
+
+
+def _grant_scopes(c: Config) -> None:
+    """Let the service ask the Hub what runs, in a role that is named after it."""
+    for role in _items(c.JupyterHub, "load_roles"):
+        if role.get("name") == SERVICE_NAME:
+            role["scopes"] = list(dict.fromkeys([*role.get("scopes", ()), *SERVICE_SCOPES]))
+            role["services"] = list(dict.fromkeys([*role.get("services", ()), SERVICE_NAME]))
+            return
+    role = {"name": SERVICE_NAME, "scopes": list(SERVICE_SCOPES), "services": [SERVICE_NAME]}
+    _append(c.JupyterHub, "load_roles", role)
 
 
 def _add_templates(c: Config) -> None:

@@ -12,7 +12,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,8 +20,12 @@ from prometheus_client import disable_created_metrics
 from traitlets import Bool, Dict, Float, Integer, Unicode, default
 from traitlets.config import Application, catch_config_error
 
+from .._private_files import read_secret
 from ..errors import ConfigurationError, MetricsError
+from ..sources.drift import Rules
+from ..sources.hubapi import HubApi
 from .auth import make_hub_auth
+from .checker import Checker
 from .credentials import HubSecrets, read_key, read_token
 from .database import Database
 from .handlers.base import security_headers
@@ -39,6 +43,7 @@ CONFIG_VARIABLE = "JUPYTERHUB_METRICS_CONFIG"
 DATA_DIR_VARIABLE = "JUPYTERHUB_METRICS_DATA_DIR"
 DSN_FILE_VARIABLE = "JUPYTERHUB_METRICS_DSN_FILE"
 HUB_NAME_VARIABLE = "JUPYTERHUB_METRICS_HUB_NAME"
+INTERVAL_VARIABLE = "COLLECTION_INTERVAL"
 SERVICE_NAME = "jupyterhub-metrics"
 
 
@@ -110,6 +115,24 @@ class MetricsService(Application):
         Counts only for a service that a Hub has started.""",
     ).tag(config=True)
 
+    check_interval_seconds = Float(
+        min=0.0,
+        help="""Time between two checks of what runs, in seconds. Default: the value of
+        COLLECTION_INTERVAL, else 300. 0: never, so that nothing that was missed is put right.""",
+    ).tag(config=True)
+    event_grace_seconds = Float(
+        120.0,
+        min=0.0,
+        help="""How long events may be on their way from the Hub before a check concludes that
+        there are none, in seconds. 0: not at all.""",
+    ).tag(config=True)
+    hub_poll_seconds = Float(
+        30.0,
+        min=0.0,
+        help="""How long the Hub may take a dead server for a running one, in seconds: its
+        Spawner.poll_interval. The Hub's word vouches for a server up to that long ago.""",
+    ).tag(config=True)
+
     parent_pid: int | None = None
     environment: Mapping[str, str] = os.environ
 
@@ -132,6 +155,19 @@ class MetricsService(Application):
     @default("url")
     def _default_url(self) -> str:
         return self.environment.get("JUPYTERHUB_SERVICE_URL", "")
+
+    @default("check_interval_seconds")
+    def _default_check_interval_seconds(self) -> float:
+        text = self.environment.get(INTERVAL_VARIABLE) or "300"
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds < float("inf"):
+            raise ConfigurationError(
+                f"{INTERVAL_VARIABLE} must be a number of seconds, got: {text}; correct it"
+            )
+        return seconds
 
     @default("log_level")
     def _default_log_level(self) -> int:
@@ -234,17 +270,48 @@ class MetricsService(Application):
         hub_auth = make_hub_auth(data_dir, environment)
         if hub_auth is None:
             log.warning("found no JUPYTERHUB_API_TOKEN; pages cannot ask the Hub who is visiting")
+        database = Database(source, metrics)
         return Wiring(
             prefix=prefix,
             hub_name=self.hub_name,
             hub_secrets=self._hub_secrets(),
             metrics_token=self._metrics_token(),
             max_body_bytes=self.max_body_bytes,
-            database=Database(source, metrics),
+            database=database,
             metrics=metrics,
             pages=Pages(hub_url=f"{hub_host}{base_url.rstrip('/')}/hub/", prefix=prefix),
             hub_auth=hub_auth,
             security_headers=security_headers(hub_host),
+            clock=clock,
+            checker=self._checker(database, metrics, clock),
+        )
+
+    def _checker(
+        self, database: Database, metrics: Metrics, clock: Callable[[], datetime]
+    ) -> Checker | None:
+        """The checks of what runs; None where they are switched off or the Hub cannot be asked."""
+        interval = self.check_interval_seconds
+        url = self.environment.get("JUPYTERHUB_API_URL")
+        token = self.environment.get("JUPYTERHUB_API_TOKEN") or read_secret(
+            self._secret("api_token")
+        )
+        if not interval:
+            log.warning("check_interval_seconds is 0; what was missed is not put right")
+            return None
+        if not url or not token:
+            missing = "JUPYTERHUB_API_TOKEN" if url else "JUPYTERHUB_API_URL"
+            log.warning("found no %s; what was missed is not put right", missing)
+            return None
+        return Checker(
+            self.hub_name,
+            database,
+            metrics,
+            HubApi(url, token, clock=clock),
+            interval=timedelta(seconds=interval),
+            rules=Rules(
+                grace=timedelta(seconds=self.event_grace_seconds),
+                hub_poll=timedelta(seconds=self.hub_poll_seconds),
+            ),
             clock=clock,
         )
 

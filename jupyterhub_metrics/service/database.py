@@ -136,8 +136,11 @@ class Database:
 
     async def _pause(self, seconds: float) -> None:
         if self._lost.is_set():
-            seconds = FIRST_RETRY_SECONDS
-        try:
-            await asyncio.wait_for(self._lost.wait(), seconds)
-        except asyncio.TimeoutError:
+            await asyncio.sleep(FIRST_RETRY_SECONDS)
             return
+        # not wait_for: before Python 3.12 it loses a cancellation that meets its result
+        alarm = asyncio.get_running_loop().call_later(seconds, self._lost.set)
+        try:
+            await self._lost.wait()
+        finally:
+            alarm.cancel()

@@ -7,7 +7,7 @@ Every series is documented in ``docs/service.md``.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from prometheus_client.exposition import choose_encoder
 
 from .. import __version__
 from ..model import KINDS, REJECTION_REASONS, Event
+from ..sources.drift import DRIFTS
 from .batch import UNREADABLE, Rejection
 
 REFUSALS = (
@@ -34,8 +35,14 @@ REFUSALS = (
 )
 """Why a whole request was refused."""
 
-TASKS = ("database",)
+TASKS = ("database", "checker")
 """Background tasks whose unexpected errors are counted."""
+
+SOURCES = ("hub_api", "pods")
+"""What a check asks."""
+
+CORRECTIONS = ("ready", "renamed", "corrected", "failed")
+"""Kinds of events by which a check settles what it finds."""
 
 OTHER = "other"
 """Keeps the labels a closed set: a reason that a newer Hub knows and this code does not."""
@@ -62,6 +69,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         self._spawns_counted: dict[UUID, None] = {}
+        self._source_since: dict[str, datetime] = {}
         ProcessCollector(namespace="jupyterhub_metrics", registry=self.registry)
         build = Info("jupyterhub_metrics_build", "Version of this software", registry=self.registry)
         build.info({"version": __version__})
@@ -126,10 +134,71 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.drift = self._gauge(
+            "jupyterhub_metrics_drift",
+            "Disagreements that the last check found",
+            "kind",
+            DRIFTS,
+        )
+        self.corrections = self._counter(
+            "jupyterhub_metrics_corrections",
+            "Events by which checks settled a disagreement",
+            "kind",
+            CORRECTIONS,
+        )
+        self.unrecorded_sessions = Gauge(
+            "jupyterhub_metrics_unrecorded_sessions",
+            "Running servers that only polls of the Hub can see",
+            registry=self.registry,
+        )
+        self.source_failures = self._counter(
+            "jupyterhub_metrics_source_failures",
+            "Checks to which a source gave no usable answer",
+            "source",
+            SOURCES,
+        )
+        self.source_last_success = Gauge(
+            "jupyterhub_metrics_source_last_success_timestamp_seconds",
+            "When a source last gave a usable answer",
+            ["source"],
+            registry=self.registry,
+        )
+        self.source_staleness = Gauge(
+            "jupyterhub_metrics_source_staleness_seconds",
+            "Time since a source last gave a usable answer, or since the service began to ask it",
+            ["source"],
+            registry=self.registry,
+        )
+        self.check_duration = Histogram(
+            "jupyterhub_metrics_check_duration_seconds",
+            "From the sources' answers to the commit of what was found",
+            buckets=_INGEST_BUCKETS,
+            registry=self.registry,
+        )
+
     def recorder_says(self, hub: str, health: Mapping[str, float]) -> None:
         """What a Hub's recorder said of itself with its last batch."""
         for name, value in health.items():
             self.recorder_health[name].labels(hub).set(value)
+
+    def watch_source(self, source: str, clock: Callable[[], datetime]) -> None:
+        """From now on tells how stale the source is."""
+        self._source_since[source] = clock()
+        self.source_staleness.labels(source).set_function(
+            lambda: (clock() - self._source_since[source]).total_seconds()
+        )
+
+    def source_answered(self, source: str, at: datetime) -> None:
+        self._source_since[source] = at
+        self.source_last_success.labels(source).set(at.timestamp())
+
+    def drift_found(self, counts: Mapping[str, int]) -> None:
+        for kind, count in counts.items():
+            self.drift.labels(kind).set(count)
+
+    def corrected(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.corrections.labels(event.kind).inc()
 
     def committed(self, events: Sequence[Event], new: int, now: datetime) -> None:
         """Counts events that were just committed, ``new`` of them for the first time."""
@@ -174,6 +243,13 @@ class Metrics:
         for value in values:
             counter.labels(value)
         return counter
+
+    def _gauge(self, name: str, text: str, label: str, values: Sequence[str]) -> Gauge:
+        """A gauge whose series exist, at 0, before anything happened."""
+        gauge = Gauge(name, text, [label], registry=self.registry)
+        for value in values:
+            gauge.labels(value)
+        return gauge
 
 
 def _accepts_gzip(header: str) -> bool:

@@ -64,7 +64,7 @@ class Server:
             await self.close()
 
     async def open(self) -> None:
-        """Listens as soon as the port is free, then opens the database in the background."""
+        """Listens as soon as the port is free; opens the database and checks in the background."""
         sockets = await take_port(self._address)
         self._http = HTTPServer(self._application, body_timeout=BODY_TIMEOUT_SECONDS)
         self._http.add_sockets(sockets)
@@ -75,6 +75,8 @@ class Server:
             self._wiring.prefix,
         )
         self._tasks = [_task("keep-database-open", self._wiring.database.keep_open())]
+        if self._wiring.checker is not None:
+            self._tasks.append(_task("check", self._wiring.checker.run()))
 
     async def close(self) -> None:
         """Stops accepting, lets the posts under way finish, closes the database."""
@@ -91,6 +93,8 @@ class Server:
             self._http = None
         await _cancel(self._tasks)
         self._tasks = []
+        if self._wiring.checker is not None:
+            self._wiring.checker.close()
         await self._wiring.database.close()
 
 

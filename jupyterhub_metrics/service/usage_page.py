@@ -7,9 +7,10 @@ boundaries, so that two months never count the same second.
 from __future__ import annotations
 
 from calendar import month_name
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from uuid import UUID
 
 from ..model import Session
 from .wording import duration_in_words, end_in_words, hours_in_words
@@ -85,17 +86,25 @@ def month_of(now: datetime) -> tuple[datetime, datetime]:
     return since, since.replace(year=year, month=month)
 
 
-def usage_page(username: str, viewer: str, sessions: Sequence[Session], now: datetime) -> UsagePage:
+def usage_page(
+    username: str,
+    viewer: str,
+    sessions: Sequence[Session],
+    now: datetime,
+    last_activity: Mapping[UUID, datetime] | None = None,
+) -> UsagePage:
     """The page of ``username`` as ``viewer`` sees it.
 
     ``sessions`` are those that overlap the month of ``now``, newest first; at most
-    ``MAX_SESSIONS``, of which the newest ``MAX_ROWS`` become rows.
+    ``MAX_SESSIONS``, of which the newest ``MAX_ROWS`` become rows. ``last_activity`` is the last
+    activity that a check saw, by session.
     """
     since, until = month_of(now)
     counted = [session for session in sessions if session.state != "failed"]
     open_sessions = [session for session in counted if session.ended_at is None]
     seconds = sum(session.seconds_between(since, until, now) for session in counted)
     shown = sessions[:MAX_ROWS]
+    active = last_activity or {}
     return UsagePage(
         username=username,
         own=username == viewer,
@@ -107,7 +116,9 @@ def usage_page(username: str, viewer: str, sessions: Sequence[Session], now: dat
         failed_count=len(sessions) - len(counted),
         incomplete=len(sessions) >= MAX_SESSIONS,
         running=tuple(_running(session, now) for session in open_sessions),
-        rows=tuple(_row(session, viewer, since, until, now) for session in shown),
+        rows=tuple(
+            _row(session, viewer, since, until, now, active.get(session.id)) for session in shown
+        ),
         hidden_count=len(sessions) - len(shown),
     )
 
@@ -132,7 +143,14 @@ def _running(session: Session, now: datetime) -> Running:
     )
 
 
-def _row(session: Session, viewer: str, since: datetime, until: datetime, now: datetime) -> Row:
+def _row(
+    session: Session,
+    viewer: str,
+    since: datetime,
+    until: datetime,
+    now: datetime,
+    last_activity_at: datetime | None,
+) -> Row:
     waiting = session.waiting_seconds()
     seen = session.ended_after == session.ended_before
     duration, whole = None, None
@@ -150,7 +168,7 @@ def _row(session: Session, viewer: str, since: datetime, until: datetime, now: d
         ended_before=None if seen else session.ended_before,
         duration_words=duration,
         whole_words=whole,
-        end_words=end_in_words(session, viewer),
+        end_words=end_in_words(session, viewer, last_activity_at),
         state=session.state,
         simulated=session.simulated,
     )

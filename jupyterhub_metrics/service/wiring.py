@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from time import perf_counter
 from typing import Any
 
+from .checker import Checker
 from .credentials import HubSecrets
 from .database import Database
 from .metrics import Metrics
@@ -55,6 +56,7 @@ class Wiring:
     pages: Pages
     hub_auth: Any
     security_headers: dict[str, str]
+    checker: Checker | None = None
     requests: Requests = field(default_factory=Requests)
     clock: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = perf_counter

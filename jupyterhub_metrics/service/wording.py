@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Final
+
 from ..model import Session
 
-_STOPS = {
+_STOPS: Final = {
     "hub_shutdown": "the Hub shut down",
     "stopped_by_hub": "stopped by the Hub",
+    "completed": "ended by itself",
+    "evicted": "evicted: its node was short of resources",
+    "deadline_exceeded": "stopped: it ran longer than it may",
+    "node_lost": "lost: its node went away",
+    "preempted": "evicted: something more important needed its place",
+    "unseen": "ended; nobody saw when or why",
 }
 
+_FAILURES: Final = {
+    "timeout": "it took too long",
+    "exception": "an error occurred",
+    "hub_restarted": "the Hub restarted",
+    "completed": "it ended by itself",
+    "evicted": "its node was short of resources",
+    "deadline_exceeded": "it took longer than it may",
+    "node_lost": "its node went away",
+    "preempted": "something more important needed its place",
+    "unseen": "nobody saw why",
+}
 
-def end_in_words(session: Session, viewer: str) -> str:
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
+
+
+def end_in_words(session: Session, viewer: str, last_activity_at: datetime | None = None) -> str:
     """Why the session ended, or what it does now, told to the user named ``viewer``.
 
-    An unfamiliar reason, such as one that a newer Hub sends, is shown as it came.
+    ``last_activity_at`` is the last activity that a check saw, if one did. An unfamiliar
+    reason, such as one that a newer Hub sends, is shown as it came.
     """
     if session.state == "starting":
         return "starting"
@@ -25,9 +49,13 @@ def end_in_words(session: Session, viewer: str) -> str:
     if reason is None:
         return "ended"
     if reason in ("stopped_by_user", "stopped_by_admin", "stopped_by_service"):
-        return f"stopped by {_asker_in_words(session, reason, viewer)}"
-    if reason == "died":
-        return f"died{_status_in_words(session)}"
+        asker = _asker_in_words(session, reason, viewer)
+        return f"stopped by {asker}{_idle_in_words(session, last_activity_at)}"
+    if reason in ("died", "error"):
+        word = "died" if reason == "died" else "ended with an error"
+        return f"{word}{_status_in_words(session)}"
+    if reason == "oom_killed":
+        return f"killed: {_memory_in_words(session)}"
     return _STOPS.get(reason) or f"ended: {_plain(reason)}"
 
 
@@ -43,13 +71,11 @@ def _failure_in_words(session: Session, viewer: str) -> str:
             session, "stopped_by_user" if by_owner else _guess(session.ended_by), viewer
         )
         return f"start cancelled by {asker}"
-    why = {
-        "timeout": "it took too long",
-        "exception": "an error occurred",
-        "exited": f"it exited{_status_in_words(session)}",
-        "hub_restarted": "the Hub restarted",
-    }
-    return f"did not start: {why.get(reason) or _plain(reason)}"
+    if reason in ("exited", "error"):
+        return f"did not start: it exited{_status_in_words(session)}"
+    if reason == "oom_killed":
+        return f"did not start: {_memory_in_words(session)}"
+    return f"did not start: {_FAILURES.get(reason) or _plain(reason)}"
 
 
 def _asker_in_words(session: Session, reason: str, viewer: str) -> str:
@@ -58,10 +84,31 @@ def _asker_in_words(session: Session, reason: str, viewer: str) -> str:
         return "you" if viewer == session.username else session.username
     kind, name = _name(session.ended_by)
     if reason == "stopped_by_service":
+        if _is_culler(session):
+            return "the idle culler"
         return f"the service {name}" if name else "a service"
     if kind == "user" and name == viewer:
         return "you as an administrator"
     return f"an administrator ({name})" if name else "an administrator"
+
+
+def _is_culler(session: Session) -> bool:
+    """Whether a service named like JupyterHub's idle culler asked for the stop."""
+    kind, name = _name(session.ended_by)
+    return kind == "service" and "cull" in name.lower()
+
+
+def _idle_in_words(session: Session, last_activity_at: datetime | None) -> str:
+    """How long nobody had used what the idle culler stopped; empty where that is not known."""
+    if not _is_culler(session) or last_activity_at is None or session.ended_at is None:
+        return ""
+    minutes = int((session.ended_at - last_activity_at).total_seconds() // 60)
+    return f" after {minutes} min without activity" if minutes > 0 else ""
+
+
+def _memory_in_words(session: Session) -> str:
+    limit = session.memory_limit_bytes
+    return "out of memory" if not limit else f"out of memory at {bytes_in_words(limit)}"
 
 
 def _guess(actor: str) -> str:
@@ -82,6 +129,17 @@ def _status_in_words(session: Session) -> str:
 
 def _plain(reason: str) -> str:
     return reason.replace("_", " ")
+
+
+def bytes_in_words(size: int) -> str:
+    """``size`` in bytes as ``4.0 GiB``, ``512.0 MiB`` or ``900 bytes``."""
+    if size < 1024:
+        return f"{size} bytes"
+    amount, units = size / 1024, list(_UNITS)
+    while len(units) > 1 and round(amount, 1) >= 1024:
+        amount /= 1024
+        units.pop(0)
+    return f"{amount:.1f} {units[0]}"
 
 
 def duration_in_words(seconds: float) -> str:

@@ -27,15 +27,16 @@ class HubServer:
 class HubView:
     """All that the Hub knew in ``[asked_at, answered_at]``, by (user name, server name).
 
-    Only servers that run or are about to; a stopped one is absent. ``usernames`` are all users,
-    ``groups`` the members of each group, None where the token may not read them.
+    Only servers that run or are about to; a stopped one is absent. ``groups`` are the members of
+    each group, None where the token may not read them. ``clock_ahead_seconds`` is how far the
+    Hub's clock is ahead of ours at least, negative if it is behind; to the second.
     """
 
     servers: Mapping[tuple[str, str], HubServer]
-    usernames: frozenset[str]
     groups: Mapping[str, frozenset[str]] | None
     asked_at: datetime
     answered_at: datetime
+    clock_ahead_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,17 @@ statements themselves are in ``sql/``.
 """
 
 from .capabilities import Capabilities
+from .checks import Activity, CheckedSession, Observation
 from .embedded import EmbeddedServer, dsn_of_running
 from .store import IngestResult, Refusal, Store, open_store
 
 __all__ = [
+    "Activity",
     "Capabilities",
+    "CheckedSession",
     "EmbeddedServer",
     "IngestResult",
+    "Observation",
     "Refusal",
     "Store",
     "dsn_of_running",

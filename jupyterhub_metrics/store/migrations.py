@@ -129,7 +129,8 @@ async def migrate(
 ) -> list[Migration]:
     """Apply what is pending, each migration in a transaction; gives what was applied.
 
-    With ``only_if_empty`` a database that already has a schema is only checked. Any number of
+    With ``only_if_empty`` a database that already has a schema is only checked, and an empty one
+    gets all of it in one transaction, so that nobody ever finds a part of it. Any number of
     programs may do this at once: they take turns, and what one has applied the next finds.
 
     Raises SchemaMismatch; what was applied before stays, the failing migration leaves nothing.
@@ -144,9 +145,12 @@ async def migrate(
             missing = pending(known, applied)
             if not missing:
                 break
-            await _apply(connection, missing[0])
-        done.append(missing[0])
-        log.info("applied migration %s", missing[0].label)
+            now = missing if only_if_empty else missing[:1]
+            for migration in now:
+                await _apply(connection, migration)
+        done += now
+        for migration in now:
+            log.info("applied migration %s", migration.label)
     await check(connection, known)
     return done
 

@@ -10,16 +10,27 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final, Literal, TypeVar
+from uuid import UUID
 
 import asyncpg
 
 from ..errors import MalformedEvent
 from ..model import Event, Session, canonical
 from .capabilities import Capabilities, read_capabilities
+from .checks import (
+    Activity,
+    CheckedSession,
+    Observation,
+    activity,
+    activity_columns,
+    checked_session,
+    membership_columns,
+    observation_columns,
+)
 from .facts import stored_facts
 from .failures import CONNECTION_LOST, UNSTORABLE, connecting, place, translated
 from .migrations import check, known_migrations, migrate
@@ -142,6 +153,59 @@ class Store:
         """At most ``limit`` sessions of a user that overlap ``[since, until)``, newest first."""
         rows = await self._fetch("sessions_of_user", hub, username, since, until, limit)
         return [_session(row) for row in rows]
+
+    async def sessions_to_check(
+        self,
+        hub: str,
+        shown: Sequence[tuple[str, str, datetime]],
+        ended_since: datetime,
+    ) -> list[CheckedSession]:
+        """The open sessions of a Hub and the ended ones that a check may have to correct.
+
+        Those are the ones that start within a second of a server that the Hub shows now
+        (user, server name, start), and those whose end was concluded and lies after
+        ``ended_since``. Simulated ones are left out. In no particular order.
+        """
+        columns = [list(column) for column in zip(*shown, strict=True)] or [[], [], []]
+        rows = await self._fetch("sessions_to_check", hub, *columns, ended_since)
+        return [checked_session(row) for row in rows]
+
+    async def activity_of_user(
+        self, hub: str, username: str, since: datetime, until: datetime
+    ) -> dict[UUID, Activity]:
+        """How active a user's sessions were that overlap ``[since, until)``, by session."""
+        rows = await self._fetch("activity_of_user", hub, username, since, until)
+        return {row["session_id"]: activity(row) for row in rows}
+
+    async def record_activity(self, measured: Sequence[Activity]) -> None:
+        """Keep what a check measured; what a later check measured is never overwritten."""
+        if measured:
+            await self._fetch("record_activity", *activity_columns(measured))
+
+    async def record_observations(
+        self, hub: str, at: datetime, seen: Sequence[Observation]
+    ) -> None:
+        """Keep what a check saw running at one moment; the same again adds nothing."""
+        if seen:
+            await self._fetch("record_observations", at, hub, *observation_columns(seen))
+
+    async def record_memberships(
+        self, hub: str, groups: Mapping[str, Iterable[str]], at: datetime
+    ) -> None:
+        """Bring the memberships of a Hub's groups up to what was seen ``at`` this moment.
+
+        ``groups`` are all groups with all their members. One that is gone ends at ``at``, a new
+        one begins there; nothing is written where nothing changed.
+        """
+        columns = membership_columns(groups)
+
+        async def record(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                await connection.execute(query("lock_hubs"), [_lock_key(hub)])
+                await connection.execute(query("end_memberships"), hub, *columns, at)
+                await connection.execute(query("begin_memberships"), hub, *columns, at)
+
+        await self._run(record)
 
     async def ping(self) -> None:
         """Returns if the database answers."""

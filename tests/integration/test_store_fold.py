@@ -29,7 +29,7 @@ FACTS = st.fixed_dictionaries(
         "groups": st.lists(st.sampled_from(["a", "b", "{x,y}"]), max_size=2),
         "user_options": st.sampled_from([{}, {"profile": None}, {"a": [1, {"b": "c"}]}]),
         "username": st.sampled_from(["grace", "ada"]),
-        "corrects": st.sampled_from(["end", "node"]),
+        "corrects": st.sampled_from(["end", "node", "alive"]),
         "unheard_of": st.sampled_from([None, [None], {"x": 1}]),
     },
 )

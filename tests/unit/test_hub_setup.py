@@ -16,8 +16,9 @@ from jupyterhub_metrics.errors import ConfigurationError
 from jupyterhub_metrics.hub import config_file, hooks, setup
 from jupyterhub_metrics.hub.hooks import ACCESS_SCOPE, SERVICE_NAME, merge_user_roles
 from jupyterhub_metrics.hub.secret_files import write_dsn
-from jupyterhub_metrics.hub.setup import _items
+from jupyterhub_metrics.hub.setup import HANDED_ON, _items
 from jupyterhub_metrics.hub.spawner import RecordingSpawner, recording
+from jupyterhub_metrics.sources.hubapi import SCOPES
 
 
 class DeploymentsSpawner(SimpleLocalProcessSpawner):
@@ -26,7 +27,7 @@ class DeploymentsSpawner(SimpleLocalProcessSpawner):
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path):
-    for name in ("JUPYTERHUB_METRICS_DSN", "DB_HOST", "JUPYTERHUB_METRICS_HUB_NAME"):
+    for name in ("JUPYTERHUB_METRICS_DSN", "DB_HOST", "JUPYTERHUB_METRICS_HUB_NAME", *HANDED_ON):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("JUPYTERHUB_METRICS_DATA_DIR", str(tmp_path / "metrics"))
     return tmp_path / "metrics"
@@ -34,6 +35,10 @@ def clean_environment(monkeypatch, tmp_path):
 
 def services(c: Config) -> list[dict]:
     return [s for s in _items(c.JupyterHub, "services") if s["name"] == SERVICE_NAME]
+
+
+def roles(c: Config, name: str) -> list[dict]:
+    return [role for role in _items(c.JupyterHub, "load_roles") if role["name"] == name]
 
 
 def test_importing_changes_nothing(tmp_path):
@@ -57,9 +62,9 @@ def test_setting_up_twice_is_setting_up_once(clean_environment):
     secrets = {f.name: f.read_text() for f in (clean_environment / "secrets").iterdir()}
     setup(twice)
     setup(twice)
-    for name in ("services", "load_roles", "template_paths"):
+    for name, count in (("services", 1), ("load_roles", 2), ("template_paths", 1)):
         assert _items(once.JupyterHub, name) == _items(twice.JupyterHub, name)
-        assert len(_items(twice.JupyterHub, name)) == 1
+        assert len(_items(twice.JupyterHub, name)) == count
     assert {f.name: f.read_text() for f in (clean_environment / "secrets").iterdir()} == secrets
     init_spawners = JupyterHub.init_spawners
     setup(Config())
@@ -138,9 +143,46 @@ def test_an_existing_user_role_keeps_its_scopes_and_gains_access():
     c = Config()
     c.JupyterHub.load_roles = [{"name": "user", "scopes": ["self", "list:groups"]}]
     setup(c)
-    assert c.JupyterHub.load_roles == [
-        {"name": "user", "scopes": ["self", "list:groups", ACCESS_SCOPE]}
-    ]
+    assert c.JupyterHub.load_roles[0] == {
+        "name": "user",
+        "scopes": ["self", "list:groups", ACCESS_SCOPE],
+    }
+
+
+def test_the_service_is_given_the_least_scopes_in_a_role_of_its_own():
+    c = Config()
+    setup(c)
+    (role,) = roles(c, SERVICE_NAME)
+    assert role == {
+        "name": SERVICE_NAME,
+        "scopes": [
+            "list:users",
+            "read:servers",
+            "read:users:groups",
+            "list:groups",
+            "read:groups",
+        ],
+        "services": [SERVICE_NAME],
+    }
+    assert set(role["scopes"]) == set(SCOPES), "what it asks for"
+
+
+def test_a_role_of_that_name_keeps_what_the_deployment_gave_it():
+    c = Config()
+    given = {"name": SERVICE_NAME, "scopes": ["admin:users", "read:groups"], "services": ["x"]}
+    c.JupyterHub.load_roles = [given]
+    setup(c)
+    setup(c)
+    (role,) = roles(c, SERVICE_NAME)
+    assert sorted(role["scopes"]) == sorted({"admin:users", *SCOPES})
+    assert role["services"] == ["x", SERVICE_NAME]
+
+
+def test_the_interval_of_checks_is_handed_on_to_the_service(monkeypatch):
+    monkeypatch.setenv("COLLECTION_INTERVAL", "60")
+    c = Config()
+    setup(c)
+    assert services(c)[0]["environment"]["COLLECTION_INTERVAL"] == "60"
 
 
 def test_two_user_roles_of_two_files_become_one():
@@ -158,7 +200,7 @@ def test_lists_that_were_appended_to_keep_what_they_had():
     c.JupyterHub.load_roles.append({"name": "user", "scopes": ["self"]})
     setup(c)
     assert [s["name"] for s in _items(c.JupyterHub, "services")] == ["culler", SERVICE_NAME]
-    (role,) = _items(c.JupyterHub, "load_roles")
+    (role,) = roles(c, "user")
     assert ACCESS_SCOPE in role["scopes"]
 
 

@@ -35,16 +35,23 @@ class UsageHandler(Visitor, PageHandler):
         now = self.wiring.clock()
         since, until = month_of(now)
         try:
-            sessions = await self.wiring.database.store().sessions_of_user(
-                self.wiring.hub_name, name, since, until, limit=MAX_SESSIONS
-            )
+            store = self.wiring.database.store()
+            whose = (self.wiring.hub_name, name, since, until)
+            sessions = await store.sessions_of_user(*whose, limit=MAX_SESSIONS)
+            activity = await store.activity_of_user(*whose)
         except DatabaseUnavailable as error:
             self.wiring.database.lost(error)
             self.set_header("Retry-After", str(RETRY_AFTER_SECONDS))
             raise HTTPError(503) from None
         if name != self.visitor["name"]:
             log.info("Operator %r read the usage of %r", self.visitor["name"], name)
-        self.render_page("usage.html", page=usage_page(name, self.visitor["name"], sessions, now))
+        last_activity = {
+            key: measured.last_activity_at
+            for key, measured in activity.items()
+            if measured.last_activity_at is not None
+        }
+        page = usage_page(name, self.visitor["name"], sessions, now, last_activity)
+        self.render_page("usage.html", page=page)
 
 
 class LoginNotPossible(PageHandler):

@@ -1,0 +1,124 @@
+-- name: sessions_to_check
+-- One Hub's open sessions; of the ended ones those that the Hub shows, and lately inferred ends.
+WITH chosen AS (
+    SELECT id FROM sessions WHERE hub = $1 AND ended_at IS NULL AND NOT simulated
+    UNION
+    SELECT sessions.id
+    FROM unnest($2::text[], $3::text[], $4::timestamptz[])
+        AS shown (username, server_name, started_at)
+    JOIN sessions ON sessions.hub = $1
+        AND sessions.username = shown.username
+        AND sessions.server_name = shown.server_name
+        AND sessions.started_at BETWEEN shown.started_at - interval '1 second'
+            AND shown.started_at + interval '1 second'
+    UNION
+    SELECT id FROM sessions
+    WHERE hub = $1 AND inferred AND ended_before >= $5 AND NOT simulated
+)
+SELECT
+    sessions.id,
+    sessions.hub,
+    sessions.username,
+    told.username AS original_username,
+    sessions.server_name,
+    sessions.started_at,
+    sessions.state,
+    sessions.ended_at,
+    sessions.ended_after,
+    sessions.ended_before,
+    sessions.end_reason,
+    sessions.end_source,
+    sessions.ended_by,
+    sessions.image,
+    sessions.node,
+    sessions.namespace,
+    sessions.pod_name,
+    told.last_event_at,
+    told.alive_at,
+    told.recorded,
+    session_activity.seen_at,
+    session_activity.polled_at,
+    session_activity.active_seconds,
+    session_activity.last_activity_at,
+    session_activity.resolution_seconds
+FROM chosen
+JOIN sessions ON sessions.id = chosen.id
+CROSS JOIN LATERAL (
+    SELECT
+        min(username) AS username,
+        max(not_after) FILTER (WHERE source LIKE 'hub%' AND source <> 'hub_api') AS last_event_at,
+        max(occurred_at) FILTER (
+            WHERE kind IN ('ready', 'renamed') AND source LIKE 'hub%' AND source <> 'hub_api'
+        ) AS alive_at,
+        bool_or(source LIKE 'hub%' AND source <> 'hub_api') AS recorded
+    FROM events
+    WHERE events.session_id = sessions.id
+) AS told
+LEFT JOIN session_activity ON session_activity.session_id = sessions.id;
+
+-- name: record_activity
+-- Keeps what a check measured of sessions; one that was asked later is never overwritten.
+INSERT INTO session_activity AS kept (
+    session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds)
+SELECT session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds
+FROM unnest(
+    $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::double precision[],
+    $5::timestamptz[], $6::double precision[]
+) AS measured (
+    session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds)
+ON CONFLICT (session_id) DO UPDATE SET
+    seen_at = greatest(kept.seen_at, excluded.seen_at),
+    polled_at = excluded.polled_at,
+    active_seconds = excluded.active_seconds,
+    last_activity_at = excluded.last_activity_at,
+    resolution_seconds = excluded.resolution_seconds
+WHERE kept.polled_at <= excluded.polled_at;
+
+-- name: record_observations
+-- What a check saw running; the same check again adds nothing.
+INSERT INTO container_observations (
+    "timestamp", hub, namespace, pod_name, session_id, user_email, user_name, node_name,
+    container_image, container_base, container_version, age_seconds)
+SELECT
+    $1, $2, namespace, pod_name, session_id, user_email, user_name, node_name,
+    container_image, container_base, container_version, age_seconds
+FROM unnest(
+    $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
+    $10::text[], $11::text[], $12::double precision[]
+) AS seen (
+    namespace, pod_name, session_id, user_email, user_name, node_name, container_image,
+    container_base, container_version, age_seconds)
+ON CONFLICT DO NOTHING;
+
+-- name: activity_of_user
+-- How active a user's sessions were that overlap [$3, $4).
+SELECT session_activity.*
+FROM sessions
+JOIN session_activity ON session_activity.session_id = sessions.id
+WHERE sessions.hub = $1
+    AND sessions.username = $2
+    AND sessions.started_at < $4
+    AND (sessions.ended_at IS NULL OR sessions.ended_at > $3 OR sessions.started_at >= $3);
+
+-- name: end_memberships
+-- Ends, at $4, the memberships of one Hub that are not among the given ones.
+UPDATE group_memberships AS kept
+SET valid_to = greatest(kept.valid_from, $4)
+WHERE kept.hub = $1
+    AND kept.valid_to IS NULL
+    AND NOT EXISTS (
+        SELECT FROM unnest($2::text[], $3::text[]) AS seen (group_name, username)
+        WHERE seen.group_name = kept.group_name AND seen.username = kept.username);
+
+-- name: begin_memberships
+-- Begins, at $4, the given memberships of one Hub that are not open yet.
+INSERT INTO group_memberships (hub, group_name, username, valid_from)
+SELECT $1, seen.group_name, seen.username, $4
+FROM unnest($2::text[], $3::text[]) AS seen (group_name, username)
+WHERE NOT EXISTS (
+    SELECT FROM group_memberships AS kept
+    WHERE kept.hub = $1
+        AND kept.group_name = seen.group_name
+        AND kept.username = seen.username
+        AND kept.valid_to IS NULL)
+ON CONFLICT DO NOTHING;
