@@ -32,7 +32,16 @@ from .secret_files import dsn_file, ensure_secrets
 
 DEFAULT_SERVICE_PORT = 10180
 
-HANDED_ON = ("COLLECTION_INTERVAL",)
+HANDED_ON = (
+    "COLLECTION_INTERVAL",
+    "KUBECONFIG",
+    "KUBECTL_CONTEXT",
+    "KUBERNETES_SERVICE_HOST",
+    "KUBERNETES_SERVICE_PORT",
+    "NAMESPACE",
+    "K8S_NAMESPACE",
+    "POD_LABEL_SELECTOR",
+)
 """Variables that are the service's: the Hub does not hand its environment to services."""
 
 

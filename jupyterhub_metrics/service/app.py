@@ -6,6 +6,7 @@ Called by ``python -m jupyterhub_metrics.service``.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import os
 import secrets
@@ -25,7 +26,7 @@ from ..errors import ConfigurationError, MetricsError
 from ..sources.drift import Rules
 from ..sources.hubapi import HubApi
 from .auth import make_hub_auth
-from .checker import Checker
+from .checker import Checker, PodSource
 from .credentials import HubSecrets, read_key, read_token
 from .database import Database
 from .handlers.base import security_headers
@@ -39,6 +40,7 @@ from .wiring import Wiring, utc_now
 
 log = logging.getLogger(__name__)
 
+CLUSTER_VARIABLES = ("KUBERNETES_SERVICE_HOST", "KUBECONFIG", "KUBECTL_CONTEXT")
 CONFIG_VARIABLE = "JUPYTERHUB_METRICS_CONFIG"
 DATA_DIR_VARIABLE = "JUPYTERHUB_METRICS_DATA_DIR"
 DSN_FILE_VARIABLE = "JUPYTERHUB_METRICS_DSN_FILE"
@@ -133,6 +135,12 @@ class MetricsService(Application):
         Spawner.poll_interval. The Hub's word vouches for a server up to that long ago.""",
     ).tag(config=True)
 
+    watch_pods = Bool(
+        help="""Whether to watch users' pods too; see docs/pods.md. Default: whether a cluster is
+        in sight (KUBERNETES_SERVICE_HOST, KUBECONFIG or KUBECTL_CONTEXT is set) and the extra
+        kubernetes is installed."""
+    ).tag(config=True)
+
     parent_pid: int | None = None
     environment: Mapping[str, str] = os.environ
 
@@ -168,6 +176,15 @@ class MetricsService(Application):
                 f"{INTERVAL_VARIABLE} must be a number of seconds, got: {text}; correct it"
             )
         return seconds
+
+    @default("watch_pods")
+    def _default_watch_pods(self) -> bool:
+        if not any(self.environment.get(name) for name in CLUSTER_VARIABLES):
+            return False
+        if importlib.util.find_spec("kubernetes_asyncio") is None:
+            log.warning("found a cluster and no extra 'kubernetes'; its pods are not watched")
+            return False
+        return True
 
     @default("log_level")
     def _default_log_level(self) -> int:
@@ -307,6 +324,7 @@ class MetricsService(Application):
             database,
             metrics,
             HubApi(url, token, clock=clock),
+            self._pods(clock),
             interval=timedelta(seconds=interval),
             rules=Rules(
                 grace=timedelta(seconds=self.event_grace_seconds),
@@ -314,6 +332,18 @@ class MetricsService(Application):
             ),
             clock=clock,
         )
+
+    def _pods(self, clock: Callable[[], datetime]) -> PodSource | None:
+        if not self.watch_pods:
+            return None
+        try:
+            from ..sources.pods import PodSource
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"found no module {error.name}; expected it, because watch_pods is true; "
+                "pip install 'jupyterhub-metrics[kubernetes]'"
+            ) from None
+        return PodSource(parent=self, environment=self.environment, clock=clock)
 
     def _secret(self, name: str) -> Path:
         return Path(self.data_dir) / "secrets" / name

@@ -48,6 +48,12 @@ class HubSource(Protocol):
 class PodSource(Protocol):
     """The watched pods."""
 
+    def start(self) -> None:
+        """Begins to watch, in the background."""
+
+    async def stop(self) -> None:
+        """Ends the watch."""
+
     def view(self) -> PodView | None:
         """The pods as last known; None until they were. What has gone is told again and again
         until it is acknowledged."""
@@ -61,7 +67,7 @@ class PodSource(Protocol):
 
 
 class Checker:
-    """One Hub's checks. ``run`` once, as a task; ``close`` after it was cancelled."""
+    """One Hub's checks. ``open``, ``run`` once, as a task, and ``close`` after it was cancelled."""
 
     def __init__(
         self,
@@ -92,6 +98,11 @@ class Checker:
         if pods is not None:
             metrics.watch_source("pods", clock)
 
+    def open(self) -> None:
+        """Begins to watch the pods, so that what happens before the first check is seen."""
+        if self._pods is not None:
+            self._pods.start()
+
     async def run(self) -> None:
         """Checks for ever; what fails is tried again at the next interval."""
         interval = self._interval.total_seconds()
@@ -108,8 +119,11 @@ class Checker:
                 log.exception("A check failed for a reason this code does not know")
             await asyncio.sleep(pause)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Ends the sources' connections."""
         self._hub.close()
+        if self._pods is not None:
+            await self._pods.stop()
 
     async def check(self) -> Findings | None:
         """One check; None if no source answered. Raises DatabaseUnavailable."""

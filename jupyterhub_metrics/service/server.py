@@ -76,6 +76,7 @@ class Server:
         )
         self._tasks = [_task("keep-database-open", self._wiring.database.keep_open())]
         if self._wiring.checker is not None:
+            self._wiring.checker.open()
             self._tasks.append(_task("check", self._wiring.checker.run()))
 
     async def close(self) -> None:
@@ -94,7 +95,7 @@ class Server:
         await _cancel(self._tasks)
         self._tasks = []
         if self._wiring.checker is not None:
-            self._wiring.checker.close()
+            await self._wiring.checker.close()
         await self._wiring.database.close()
 
 
