@@ -105,6 +105,14 @@ class ScheduledHub:
         for file in Path(self._folder.name).glob("outbox.sqlite*"):
             file.unlink()
 
+    def lose_everything(self) -> None:
+        """The machine is set up anew: no servers, no database, no outbox."""
+        self.lose_disk()
+        for username in self.running():
+            self.kill_server(username)
+        for spawner in self._spawners.values():
+            spawner.orm_spawner.started = None
+
     def pass_time(self, seconds: float) -> None:
         """Time goes on, and with it the Hub's own polls."""
         until = self.now + seconds

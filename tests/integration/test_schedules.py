@@ -116,6 +116,14 @@ def machine(store: Store, connection: asyncpg.Connection, loop: Any) -> type[Any
         def the_outbox_is_lost(self) -> None:
             self.hub.lose_disk()
 
+        @precondition(lambda self: self.hub.up and self.hub.running())
+        @rule(seconds=st.sampled_from([0.5, 7.0, 40.0, INTERVAL]))
+        def all_that_the_hub_knew_is_lost(self, seconds: float) -> None:
+            self.hub.kill()
+            self.hub.lose_everything()
+            self.hub.pass_time(seconds)
+            self.hub.start()
+
         @rule()
         def the_service_starts_again(self) -> None:
             self.restart_service()
@@ -139,6 +147,12 @@ def machine(store: Store, connection: asyncpg.Connection, loop: Any) -> type[Any
         def the_service_checks(self) -> None:
             run(self.checker.check())
             self.conclusions_are_true()
+
+        @rule(looks=st.integers(1, 3), seconds=st.sampled_from([20.0, 70.0, INTERVAL]))
+        def checks_go_on(self, looks: int, seconds: float) -> None:
+            for _ in range(looks):
+                self.hub.pass_time(seconds)
+                self.the_service_checks()
 
         def conclusions_are_true(self) -> None:
             rows = run(connection.fetch("SELECT * FROM sessions WHERE hub = $1", self.hub.name))
