@@ -59,6 +59,7 @@ def install() -> None:
     """Wrap what has to be wrapped; a second call changes nothing."""
     _wrap_spawner_class()
     _wrap(JupyterHub, "init_role_creation", _init_role_creation)
+    _wrap(JupyterHub, "init_role_assignment", _init_role_assignment)
     _wrap(JupyterHub, "init_spawners", _init_spawners)
     _wrap(JupyterHub, "cleanup", _cleanup)
     _wrap(BaseHandler, "stop_single_user", _stop_single_user)
@@ -113,6 +114,22 @@ def merge_user_roles(roles: list[dict[str, Any]]) -> list[dict[str, Any]]:
         else role
         for role in others
     ]
+
+
+async def _init_role_assignment(original: Callable[..., Awaitable[Any]], app: Any) -> Any:
+    """A Hub refuses to start over a role for a service that a later configuration threw away."""
+    if not _has_service(app):
+        app.load_roles = [
+            {**role, "services": [name for name in role["services"] if name != SERVICE_NAME]}
+            if SERVICE_NAME in role.get("services", ())
+            else role
+            for role in app.load_roles
+        ]
+    return await original(app)
+
+
+def _has_service(app: Any) -> bool:
+    return any(service.get("name") == SERVICE_NAME for service in app.services)
 
 
 async def _init_spawners(original: Callable[..., Awaitable[Any]], app: Any) -> Any:
@@ -189,12 +206,12 @@ def start_recorder(app: Any) -> MetricsRecorder | None:
 def warn_of_replaced_lists(app: Any) -> None:
     """Say in one line which of the entries that ``setup(c)`` made a later file threw away."""
     missing = []
-    if not any(service.get("name") == SERVICE_NAME for service in app.services):
+    if not _has_service(app):
         missing.append("services")
     user_roles = [role for role in app.load_roles if role.get("name") == "user"]
     opened = any(ACCESS_SCOPE in role.get("scopes", ()) for role in user_roles)
     granted = any(SERVICE_NAME in role.get("services", ()) for role in app.load_roles)
-    if not (opened and granted):
+    if not opened or (_has_service(app) and not granted):
         missing.append("load_roles")
     if str(template_folder()) not in app.template_paths:
         missing.append("template_paths")
