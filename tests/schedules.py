@@ -73,7 +73,11 @@ class ScheduledHub:
         self.up = True
         self._polled_at = self.now
         self.recorder = MetricsRecorder(
-            hub_name=self.name, data_dir=self._folder.name, wall=self.wall
+            hub_name=self.name,
+            data_dir=self._folder.name,
+            wall=self.wall,
+            # the schedule itself says when good polls are written down
+            later=lambda seconds, call: SimpleNamespace(cancel=lambda: None),
         )
         self.recorder.open()
         with acting(HUB_START):
@@ -87,7 +91,7 @@ class ScheduledHub:
                 else:
                     self._end(username, status=0)
         self.recorder.settle_unknown(
-            {one.orm_spawner.id: one.orm_spawner.started for one in self._spawners.values()}
+            lambda: {one.orm_spawner.id: one.orm_spawner.started for one in self._spawners.values()}
         )
 
     def kill(self) -> None:

@@ -107,16 +107,19 @@ class MetricsRecorder(LoggingConfigurable):
         *,
         outbox: Outbox | None = None,
         wall: Callable[[], datetime] = utc_now,
+        later: Callable[[float, Callable[[], None]], Any] | None = None,
         dialect: str = "sqlite",
         **kwargs: Any,
     ) -> None:
+        """``later`` calls back after so many seconds; by default the running event loop does."""
         super().__init__(**kwargs)
         self.outbox = outbox or Outbox(Path(self.data_dir).resolve() / "outbox.sqlite", self.log)
         self.faults = 0
         self._wall = wall
         self._runs = Runs(self.outbox, self.hub_name, wall, dialect)
         self._alive: dict[int, datetime] = {}
-        self._alarm: asyncio.Handle | None = None
+        self._later = later or (lambda *call: asyncio.get_running_loop().call_later(*call))
+        self._alarm: Any = None
 
     # -- the life of the Hub -------------------------------------------------
 
@@ -144,10 +147,15 @@ class MetricsRecorder(LoggingConfigurable):
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        while self._alive:
-            self._write_alive()
+        self.remember_alive()
         await asyncio.to_thread(self.outbox.checkpoint)
         self.outbox.close()
+
+    @_harmless
+    def remember_alive(self) -> None:
+        """Write down now when each server was last seen alive."""
+        while self._alive:
+            self._remember_some()
 
     @_harmless
     def settle_unknown(self, read_started: Callable[[], Mapping[int, datetime | None]]) -> None:
@@ -310,17 +318,16 @@ class MetricsRecorder(LoggingConfigurable):
         """Write down soon, together with others, when a server was last seen alive."""
         self._alive[note.spawner_id] = moment
         if self._alarm is None:
-            loop = asyncio.get_running_loop()
-            self._alarm = loop.call_later(ALIVE_DELAY_SECONDS, self._alive_is_due)
+            self._alarm = self._later(ALIVE_DELAY_SECONDS, self._alive_is_due)
 
     @_harmless
     def _alive_is_due(self) -> None:
         self._alarm = None
-        self._write_alive()
+        self._remember_some()
         if self._alive:
-            self._alarm = asyncio.get_running_loop().call_soon(self._alive_is_due)
+            self._alarm = self._later(0, self._alive_is_due)
 
-    def _write_alive(self) -> None:
+    def _remember_some(self) -> None:
         some = [self._alive.popitem() for _ in range(min(ALIVE_ROWS, len(self._alive)))]
         notes = ((self.outbox.note(spawner_id), at) for spawner_id, at in some)
         self.outbox.touch([(note.spawner_id, note.session_id, at) for note, at in notes if note])
