@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..errors import MetricsError
-from ..model import check_fact
+from ..wire import check_fact
 from .actor import actor_of
 
 MAX_TEXT_CHARACTERS = 255

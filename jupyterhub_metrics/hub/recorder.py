@@ -20,6 +20,7 @@ from traitlets.config import LoggingConfigurable
 
 from ..model import Event
 from .actor import HUB_POLL, HUB_START, actor_of, current_actor
+from .alive import AliveNotes, Later, on_the_loop
 from .clock import utc_now
 from .delivery import Delivery
 from .facts import read_extra_facts, read_facts
@@ -31,12 +32,6 @@ from .runs import Run, Runs, aware, same_start
 
 DEFAULT_HUB_NAME = "jupyterhub"
 DEFAULT_DATA_DIR = "jupyterhub-metrics"
-
-ALIVE_DELAY_SECONDS = 0.5
-"""How long a good poll may stand in memory only: it widens the interval of a death by as much."""
-
-ALIVE_ROWS = 200
-"""How many are written at once, so that no write holds up the event loop."""
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -107,19 +102,16 @@ class MetricsRecorder(LoggingConfigurable):
         *,
         outbox: Outbox | None = None,
         wall: Callable[[], datetime] = utc_now,
-        later: Callable[[float, Callable[[], None]], Any] | None = None,
+        later: Later = on_the_loop,
         dialect: str = "sqlite",
         **kwargs: Any,
     ) -> None:
-        """``later`` calls back after so many seconds; by default the running event loop does."""
         super().__init__(**kwargs)
         self.outbox = outbox or Outbox(Path(self.data_dir).resolve() / "outbox.sqlite", self.log)
         self.faults = 0
         self._wall = wall
         self._runs = Runs(self.outbox, self.hub_name, wall, dialect)
-        self._alive: dict[int, datetime] = {}
-        self._later = later or (lambda *call: asyncio.get_running_loop().call_later(*call))
-        self._alarm: Any = None
+        self._alive = AliveNotes(self.outbox, later)
 
     # -- the life of the Hub -------------------------------------------------
 
@@ -144,18 +136,14 @@ class MetricsRecorder(LoggingConfigurable):
         """Stop delivering and bring everything to disk."""
         if self.delivery is not None:
             await self.delivery.stop()
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        self.remember_alive()
+        self._alive.close()
         await asyncio.to_thread(self.outbox.checkpoint)
         self.outbox.close()
 
     @_harmless
     def remember_alive(self) -> None:
         """Write down now when each server was last seen alive."""
-        while self._alive:
-            self._remember_some()
+        self._alive.write()
 
     @_harmless
     def settle_unknown(self, read_started: Callable[[], Mapping[int, datetime | None]]) -> None:
@@ -250,7 +238,7 @@ class MetricsRecorder(LoggingConfigurable):
         if status is None:
             run.alive_at = max(run.alive_at, began or run.alive_at)
             if note is not None:
-                self._remember_alive(note, run.alive_at)
+                self._alive.seen(note, run.alive_at)
                 self._notice_rename(spawner, note, run)
         elif run.gone_at is None and run.found_gone is not False:
             run.exit_status = exit_status_of(status)
@@ -314,24 +302,6 @@ class MetricsRecorder(LoggingConfigurable):
 
     # -- within --------------------------------------------------------------
 
-    def _remember_alive(self, note: Note, moment: datetime) -> None:
-        """Write down soon, together with others, when a server was last seen alive."""
-        self._alive[note.spawner_id] = moment
-        if self._alarm is None:
-            self._alarm = self._later(ALIVE_DELAY_SECONDS, self._alive_is_due)
-
-    @_harmless
-    def _alive_is_due(self) -> None:
-        self._alarm = None
-        self._remember_some()
-        if self._alive:
-            self._alarm = self._later(0, self._alive_is_due)
-
-    def _remember_some(self) -> None:
-        some = [self._alive.popitem() for _ in range(min(ALIVE_ROWS, len(self._alive)))]
-        notes = ((self.outbox.note(spawner_id), at) for spawner_id, at in some)
-        self.outbox.touch([(note.spawner_id, note.session_id, at) for note, at in notes if note])
-
     def _failed_before_start(self, spawner: Any, error: BaseException | None) -> None:
         """The authenticator's ``pre_spawn_start`` raised: no start, no session."""
         request = current_request() or Request(
@@ -390,7 +360,7 @@ class MetricsRecorder(LoggingConfigurable):
             for outcome in outcomes
         ]
         self._runs.forget(note)
-        self._alive.pop(note.spawner_id, None)
+        self._alive.forget(note)
         self._append(events, drop=note.spawner_id)
         if run.clock.stepped_back:
             self.log.warning(

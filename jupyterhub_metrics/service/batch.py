@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import MalformedEvent, MetricsError
-from ..model import KINDS, MAX_BATCH_EVENTS, Event, event_from_wire
+from ..model import KINDS, MAX_BATCH_EVENTS, Event
+from ..wire import event_from_wire
 
 RECORDER_HEALTH = (
     "outbox_events",

@@ -137,8 +137,19 @@ COMMENT ON AGGREGATE session_facts (jsonb) IS 'One object; for each key the last
 
 -- The fold. Order-free: every aggregate either has a total order of its own or does not depend
 -- on one. The restriction to a session's id reaches the index below the grouping.
+-- An end that was only concluded is withdrawn when the server is later seen running: an event of
+-- kind corrected whose fact corrects is "alive" says at which moment.
 CREATE VIEW session_fold AS
-WITH gathered AS (
+WITH witnessed AS (
+    SELECT
+        events.*,
+        events AS event,
+        max(not_before) FILTER (WHERE kind = 'corrected' AND facts ->> 'corrects' = 'alive')
+            OVER (PARTITION BY session_id) AS alive_at
+    FROM events
+    WHERE session_id IS NOT NULL
+),
+gathered AS (
     SELECT
         session_id,
         min(hub) AS hub,
@@ -148,11 +159,13 @@ WITH gathered AS (
         (array_agg(facts ->> 'username' ORDER BY occurred_at DESC, id DESC) FILTER (
             WHERE kind = 'renamed' AND length(facts ->> 'username') BETWEEN 1 AND 255
         ))[1] AS new_username,
-        (array_agg(events ORDER BY
+        (array_agg(event ORDER BY
             session_end_rank(kind, source, not_before, not_after, facts),
             not_after - not_before, id
         ) FILTER (
-            WHERE session_end_rank(kind, source, not_before, not_after, facts) IS NOT NULL
+            WHERE session_end_rank(kind, source, not_before, not_after, facts) = 0
+                OR session_end_rank(kind, source, not_before, not_after, facts) > 0
+                AND (alive_at IS NULL OR not_after > alive_at)
         ))[1] AS chosen_end,
         min(occurred_at) FILTER (WHERE kind = 'ready' AND not_before = not_after) AS ready_at,
         bool_or(kind = 'ready') AS was_ready,
@@ -161,8 +174,7 @@ WITH gathered AS (
         bool_or(source = 'simulation') AS simulated,
         session_facts(facts ORDER BY session_event_rank(kind), occurred_at, id)
             FILTER (WHERE session_event_rank(kind) IS NOT NULL) AS facts
-    FROM events
-    WHERE session_id IS NOT NULL
+    FROM witnessed
     GROUP BY session_id
 ),
 ended AS (

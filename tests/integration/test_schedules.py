@@ -27,11 +27,12 @@ from hypothesis.stateful import (
 )
 from schedules import HUB_POLL_SECONDS, USERS, ScheduledHub
 
-from jupyterhub_metrics.model import event_from_wire, session_id
+from jupyterhub_metrics.model import session_id
 from jupyterhub_metrics.service.checker import Checker
 from jupyterhub_metrics.service.metrics import Metrics
 from jupyterhub_metrics.sources.drift import Rules
 from jupyterhub_metrics.store import Store
+from jupyterhub_metrics.wire import event_from_wire
 
 SCHEDULES = int(os.environ.get("JUPYTERHUB_METRICS_SCHEDULES", "60"))
 INTERVAL = 300.0

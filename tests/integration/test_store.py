@@ -13,8 +13,8 @@ from builders import at, event
 from databases import with_database
 
 from jupyterhub_metrics.errors import ConfigurationError, DatabaseUnavailable, SchemaMismatch
-from jupyterhub_metrics.model import event_from_wire
 from jupyterhub_metrics.store import EmbeddedServer, Store, open_store
+from jupyterhub_metrics.wire import event_from_wire
 
 ODD_NAMES = [
     "o'brien\"; drop table sessions; --",

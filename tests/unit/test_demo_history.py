@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jupyterhub_metrics.demo.campus import LOGIN_NAMES, people
 from jupyterhub_metrics.demo.history import SimulatedSession, events, history
-from jupyterhub_metrics.model import event_from_wire
+from jupyterhub_metrics.wire import event_from_wire
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 seeds = st.integers(min_value=0, max_value=2**31)

@@ -21,7 +21,7 @@ from jupyterhub_metrics.hub.facts import (
 )
 from jupyterhub_metrics.hub.recorder import MetricsRecorder
 from jupyterhub_metrics.hub.rejection import reason_of_rejection
-from jupyterhub_metrics.model import event_from_wire
+from jupyterhub_metrics.wire import event_from_wire
 
 from builders import event  # isort: skip
 

@@ -15,14 +15,13 @@ from hypothesis import strategies as st
 from jupyterhub_metrics.errors import MalformedEvent
 from jupyterhub_metrics.model import (
     KINDS,
-    MAX_FACTS_BYTES,
     SOURCES,
     Event,
     Session,
-    event_from_wire,
     isoformat,
     session_id,
 )
+from jupyterhub_metrics.wire import MAX_FACTS_BYTES, event_from_wire
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=255)
 MOMENTS = st.datetimes(

@@ -11,9 +11,10 @@ import pytest
 from builders import at
 from worlds import HUB, hub_view, pod, pod_view, server, session
 
-from jupyterhub_metrics.model import CONTAINER_REASONS, UNSEEN, Event, event_from_wire, session_id
+from jupyterhub_metrics.model import CONTAINER_REASONS, UNSEEN, Event, session_id
 from jupyterhub_metrics.sources.drift import DRIFTS, Findings, Memory, Rules, diff
 from jupyterhub_metrics.sources.endings import reason_of
+from jupyterhub_metrics.wire import event_from_wire
 
 RULES = Rules(grace=timedelta(seconds=60), hub_poll=timedelta(seconds=30))
 
