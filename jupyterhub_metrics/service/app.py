@@ -40,7 +40,7 @@ from .wiring import Wiring, utc_now
 
 log = logging.getLogger(__name__)
 
-CLUSTER_VARIABLES = ("KUBERNETES_SERVICE_HOST", "KUBECONFIG", "KUBECTL_CONTEXT")
+CLUSTER_VARIABLES = ("KUBERNETES_SERVICE_HOST", "KUBECTL_CONTEXT")
 CONFIG_VARIABLE = "JUPYTERHUB_METRICS_CONFIG"
 DATA_DIR_VARIABLE = "JUPYTERHUB_METRICS_DATA_DIR"
 DSN_FILE_VARIABLE = "JUPYTERHUB_METRICS_DSN_FILE"
@@ -137,8 +137,8 @@ class MetricsService(Application):
 
     watch_pods = Bool(
         help="""Whether to watch users' pods too; see docs/pods.md. Default: whether a cluster is
-        in sight (KUBERNETES_SERVICE_HOST, KUBECONFIG or KUBECTL_CONTEXT is set) and the extra
-        kubernetes is installed."""
+        in sight (KUBERNETES_SERVICE_HOST or KUBECTL_CONTEXT is set) and the extra kubernetes is
+        installed."""
     ).tag(config=True)
 
     parent_pid: int | None = None

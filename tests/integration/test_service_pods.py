@@ -39,7 +39,9 @@ async def checker(
     hub: FakeHub, kube_api: KubeApi, store: Store, tmp_path: Path
 ) -> AsyncIterator[Checker]:
     """As the service's own settings put it together."""
-    settings = MetricsService(data_dir=str(tmp_path), hub_name=HUB, event_grace_seconds=0)
+    settings = MetricsService(
+        data_dir=str(tmp_path), hub_name=HUB, event_grace_seconds=0, watch_pods=True
+    )
     settings.environment = {
         "JUPYTERHUB_API_URL": hub.url,
         "JUPYTERHUB_API_TOKEN": TOKEN,
