@@ -224,3 +224,11 @@ def test_moments_are_written_in_utc_with_six_decimals() -> None:
 def test_an_actor_has_room_for_the_longest_name(length, kind):
     sent = event("stopped", username="x" * length, actor=f"{kind}:{'x' * length}")
     assert event_from_wire(json.loads(sent.to_json())) == sent
+
+
+@pytest.mark.parametrize("changed", [{"actor": "user:grace"}, {"facts": {"node": "n2"}}])
+def test_two_events_cannot_share_an_id(changed):
+    sent = event("stopped", 9, actor="user:ada", facts={"node": "n1"}).to_wire()
+    with pytest.raises(MalformedEvent, match="not derived") as refused:
+        event_from_wire({**sent, **changed})
+    assert refused.value.field == "id"
