@@ -12,7 +12,6 @@ from urllib.parse import quote
 from .errors import ConfigurationError
 
 DSN_VARIABLE = "JUPYTERHUB_METRICS_DSN"
-PARTS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")
 _REQUIRED = ("DB_HOST", "DB_NAME", "DB_USER", "DB_PASSWORD")
 
 

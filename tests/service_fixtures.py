@@ -19,10 +19,10 @@ import pytest
 from hub_process import free_port
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
+from jupyterhub_metrics._clock import utc_now
 from jupyterhub_metrics.model import Event, session_id
 from jupyterhub_metrics.service.app import MetricsService
 from jupyterhub_metrics.service.server import Server
-from jupyterhub_metrics.service.wiring import utc_now
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
 

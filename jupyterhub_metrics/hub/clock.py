@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
-
-def utc_now() -> datetime:
-    return datetime.now(timezone.utc)
+from .._clock import utc_now
 
 
 class SessionClock:

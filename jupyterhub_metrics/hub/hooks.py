@@ -19,17 +19,14 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.utils import url_path_join
 
 from .. import _data
+from .._names import DATA_DIR_VARIABLE, DSN_FILE_VARIABLE, HUB_NAME_VARIABLE, SERVICE_NAME
 from .actor import HUB_SHUTDOWN, HUB_START, acting, actor_of
 from .recorder import DEFAULT_HUB_NAME, MetricsRecorder
 from .rejection import Request, requesting
 from .secret_files import write_dsn
 from .spawner import RECORDER_SETTING, RecordingSpawner, recording
 
-SERVICE_NAME = "jupyterhub-metrics"
 SHARE = ("share", "jupyter", "jupyterhub-metrics")
-DATA_DIR_VARIABLE = "JUPYTERHUB_METRICS_DATA_DIR"
-DSN_FILE_VARIABLE = "JUPYTERHUB_METRICS_DSN_FILE"
-HUB_NAME_VARIABLE = "JUPYTERHUB_METRICS_HUB_NAME"
 ACCESS_SCOPE = f"access:services!service={SERVICE_NAME}"
 SERVICE_SCOPES = (
     "list:users",

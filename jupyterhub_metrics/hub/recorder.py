@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 from traitlets import Dict, Instance, List, Unicode
 from traitlets.config import LoggingConfigurable
 
+from .._clock import utc_now
 from ..model import Event
 from .actor import HUB_POLL, HUB_START, actor_of, current_actor
 from .alive import AliveNotes, Later, on_the_loop
-from .clock import utc_now
 from .delivery import Delivery
 from .facts import read_extra_facts, read_facts
 from .note import Note
@@ -139,11 +139,6 @@ class MetricsRecorder(LoggingConfigurable):
         self._alive.close()
         await asyncio.to_thread(self.outbox.checkpoint)
         self.outbox.close()
-
-    @_harmless
-    def remember_alive(self) -> None:
-        """Write down now when each server was last seen alive."""
-        self._alive.write()
 
     @_harmless
     def settle_unknown(self, read_started: Callable[[], Mapping[int, datetime | None]]) -> None:

@@ -12,15 +12,18 @@ from jupyterhub.services.service import Service
 from traitlets.config import Config, LazyConfigValue
 
 from .. import _data
+from .._names import (
+    CONFIG_VARIABLE,
+    DATA_DIR_VARIABLE,
+    DSN_FILE_VARIABLE,
+    HUB_NAME_VARIABLE,
+    SERVICE_NAME,
+)
 from ..dsn import check_dsn, dsn_from_environment
 from ..errors import ConfigurationError
 from ..model import MAX_NAME_CHARACTERS
 from .hooks import (
     ACCESS_SCOPE,
-    DATA_DIR_VARIABLE,
-    DSN_FILE_VARIABLE,
-    HUB_NAME_VARIABLE,
-    SERVICE_NAME,
     SERVICE_SCOPES,
     SHARE,
     install,
@@ -113,8 +116,8 @@ def setup(
     for variable in HANDED_ON:
         if value := os.environ.get(variable):
             environment[variable] = value
-    if config := service_config or os.environ.get("JUPYTERHUB_METRICS_CONFIG"):
-        environment["JUPYTERHUB_METRICS_CONFIG"] = str(Path(config).absolute())
+    if config := service_config or os.environ.get(CONFIG_VARIABLE):
+        environment[CONFIG_VARIABLE] = str(Path(config).absolute())
     _add_service(c, url, secrets["api_token"], environment if managed else None)
     _grant_access(c)
     _grant_scopes(c)

@@ -21,6 +21,14 @@ from prometheus_client import disable_created_metrics
 from traitlets import Bool, Dict, Float, Integer, Unicode, default
 from traitlets.config import Application, catch_config_error
 
+from .._clock import utc_now
+from .._names import (
+    CONFIG_VARIABLE,
+    DATA_DIR_VARIABLE,
+    DSN_FILE_VARIABLE,
+    HUB_NAME_VARIABLE,
+    SERVICE_NAME,
+)
 from .._private_files import read_secret
 from ..errors import ConfigurationError, MetricsError
 from ..sources.drift import Rules
@@ -36,17 +44,12 @@ from .pages import Pages
 from .routes import make_application
 from .server import Server
 from .source import ConfiguredSource, find_dsn
-from .wiring import Wiring, utc_now
+from .wiring import Wiring
 
 log = logging.getLogger(__name__)
 
 CLUSTER_VARIABLES = ("KUBERNETES_SERVICE_HOST", "KUBECTL_CONTEXT")
-CONFIG_VARIABLE = "JUPYTERHUB_METRICS_CONFIG"
-DATA_DIR_VARIABLE = "JUPYTERHUB_METRICS_DATA_DIR"
-DSN_FILE_VARIABLE = "JUPYTERHUB_METRICS_DSN_FILE"
-HUB_NAME_VARIABLE = "JUPYTERHUB_METRICS_HUB_NAME"
 INTERVAL_VARIABLE = "COLLECTION_INTERVAL"
-SERVICE_NAME = "jupyterhub-metrics"
 
 
 class MetricsService(Application):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from time import perf_counter
 from typing import Any
 
+from .._clock import utc_now
 from .checker import Checker
 from .credentials import HubSecrets
 from .database import Database
@@ -36,10 +37,6 @@ class Requests:
     async def finished(self) -> None:
         """Returns once no batch is under way."""
         await self._none.wait()
-
-
-def utc_now() -> datetime:
-    return datetime.now(timezone.utc)
 
 
 @dataclass(frozen=True)

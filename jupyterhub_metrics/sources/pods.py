@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from traitlets import Float, Integer, List, Unicode, default
 from traitlets.config import LoggingConfigurable
 
+from .._clock import utc_now
 from .cluster import Cluster
 from .cluster_login import ClusterAddress, connect
 from .pod_follower import FollowSettings, PodFollower
@@ -22,10 +23,6 @@ from .pod_json import PodFields
 from .world import PodView
 
 DEFAULT_LABEL_SELECTOR = "component=singleuser-server"
-
-
-def utc_now() -> datetime:
-    return datetime.now(timezone.utc)
 
 
 class PodSource(LoggingConfigurable):

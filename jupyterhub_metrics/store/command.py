@@ -15,13 +15,12 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
+from .._names import DATA_DIR_VARIABLE
 from .._private_files import read_secret
 from ..dsn import DSN_VARIABLE, check_dsn, dsn_from_environment
 from ..errors import ConfigurationError
 from ..model import isoformat
 from .administration import Status, embedded_dsn, migrate_database, read_status
-
-DATA_DIR_VARIABLE = "JUPYTERHUB_METRICS_DATA_DIR"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -134,7 +134,7 @@ def machine(store: Store, connection: asyncpg.Connection, loop: Any) -> type[Any
         def events_are_delivered(self, shuffle: Any, acknowledged: bool) -> None:
             recorder = self.hub.recorder
             assert recorder is not None
-            recorder.remember_alive()
+            recorder._alive.write()
             waiting = recorder.outbox.waiting(100)
             bodies = [item.body for item in waiting for _ in range(shuffle.choice((1, 1, 2)))]
             shuffle.shuffle(bodies)

@@ -16,12 +16,12 @@ from pod_cluster import container, text_of, user_pod, view_where, whole_second
 from pod_followed import NAMESPACE
 from test_service_checker import HUB, Opened
 
+from jupyterhub_metrics._clock import utc_now
 from jupyterhub_metrics.model import Event, isoformat, session_id
 from jupyterhub_metrics.service.app import MetricsService
 from jupyterhub_metrics.service.checker import Checker
 from jupyterhub_metrics.service.database import Database
 from jupyterhub_metrics.service.metrics import Metrics
-from jupyterhub_metrics.service.wiring import utc_now
 from jupyterhub_metrics.sources.pods import PodSource
 from jupyterhub_metrics.store import Store
 

@@ -11,8 +11,8 @@ import pytest
 from fake_hub import TOKEN, FakeHub, answers, half_a_page, refuses
 from tornado.web import RequestHandler
 
+from jupyterhub_metrics._clock import utc_now
 from jupyterhub_metrics.errors import SourceUnavailable
-from jupyterhub_metrics.service.wiring import utc_now
 from jupyterhub_metrics.sources.hubapi import HubApi
 
 STARTED = "2026-03-01T08:00:00.123456Z"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from jupyterhub_metrics._clock import utc_now
 from jupyterhub_metrics.errors import ConfigurationError
 from jupyterhub_metrics.service.app import MetricsService
-from jupyterhub_metrics.service.wiring import utc_now
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,13 @@
+"""Names on which the Hub's side and the service's must agree. Standard library only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SERVICE_NAME: Final = "jupyterhub-metrics"
+"""The service's name in the Hub, which is also the last part of its address."""
+
+CONFIG_VARIABLE: Final = "JUPYTERHUB_METRICS_CONFIG"
+DATA_DIR_VARIABLE: Final = "JUPYTERHUB_METRICS_DATA_DIR"
+DSN_FILE_VARIABLE: Final = "JUPYTERHUB_METRICS_DSN_FILE"
+HUB_NAME_VARIABLE: Final = "JUPYTERHUB_METRICS_HUB_NAME"
