@@ -53,11 +53,15 @@ class Absence:
 
 @dataclass(frozen=True)
 class Memory:
-    """What one comparison leaves for the next; a new one has none."""
+    """What one comparison leaves for the next; a new one has none.
+
+    ``owner_of`` says of a pod, by its uid, whose it was once seen to be: it stays that session's.
+    """
 
     lacked_by_hub: Mapping[UUID, Absence] = field(default_factory=dict)
     lacked_by_cluster: Mapping[UUID, Absence] = field(default_factory=dict)
     pod_seen_at: Mapping[UUID, datetime] = field(default_factory=dict)
+    owner_of: Mapping[str, UUID] = field(default_factory=dict)
     gone: tuple[GonePod, ...] = ()
 
     def remembering(self, pods: PodView | None) -> Memory:
@@ -112,6 +116,7 @@ class Comparison:
         self.lacked_by_hub: dict[UUID, Absence] = {}
         self.lacked_by_cluster: dict[UUID, Absence] = {}
         self.pod_seen_at: dict[UUID, datetime] = {}
+        self.owner_of: dict[str, UUID] = {}
 
     def memory(self) -> Memory:
         """A source that did not answer leaves what was known of its views as it was."""
@@ -120,8 +125,17 @@ class Comparison:
             lacked_by_hub=self.lacked_by_hub if self.hub else before.lacked_by_hub,
             lacked_by_cluster=self.lacked_by_cluster if self.pods else before.lacked_by_cluster,
             pod_seen_at=self.pod_seen_at,
+            owner_of=self._owners(),
             gone=tuple(self.gone.values()),
         )
+
+    def _owners(self) -> dict[str, UUID]:
+        """Whose the pods are that are still to be heard of."""
+        owners = {**self.before.owner_of, **self.owner_of}
+        if self.pods is None:
+            return owners
+        there = {pod.uid for pod in self.pods.pods.values()}
+        return {uid: owner for uid, owner in owners.items() if uid in there or uid in self.gone}
 
     def pods_of(self, session: CheckedSession) -> tuple[Pod | None, Pod | None]:
         """Its pod that is there and not finished; if there is none, the last one that was.
@@ -139,8 +153,9 @@ class Comparison:
 
     def is_surely_of(self, pod: Pod, session: CheckedSession) -> bool:
         """Whether no later start can have made the pod: the session was still there when it was
-        made, or the Hub shows it now."""
-        if session.id in self.matched.server_of:
+        made, or the Hub shows it now, or this was known before."""
+        known = self.before.owner_of.get(pod.uid) == session.id
+        if known or session.id in self.matched.server_of:
             return True
         lived_until = max(alive_at(session), session.ended_after or session.started_at)
         return pod.created_at is not None and pod.created_at <= lived_until

@@ -24,6 +24,7 @@ def check_open(found: Comparison, session: CheckedSession) -> None:
     if living is not None and found.pods is not None and found.is_surely_of(living, session):
         found.vouch(session, found.pods.fresh_at)
         found.pod_of[session.id] = living
+        found.owner_of[living.uid] = session.id
         found.pod_seen_at[session.id] = found.pods.fresh_at
         _check_place(found, found.pods, session, living)
     elif session.id in found.before.pod_seen_at:

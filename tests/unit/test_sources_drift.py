@@ -336,3 +336,20 @@ def test_every_kind_of_drift_is_documented() -> None:
     table = page.partition("| kind |")[2].partition("\n\n")[0]
     for kind in DRIFTS:
         assert f"`{kind}`" in table
+
+
+def test_a_pod_that_was_seen_to_be_the_sessions_stays_its_own() -> None:
+    # the view is sure of an earlier moment than that of the pod's making
+    running = pod(created_at=at(20), running_since=at(21))
+    killed = replace(
+        running, phase="Failed", finished_at=at(40), finish_reason="OOMKilled", exit_status=137
+    )
+    young = session(started=10, alive_at=at(12), last_event_at=at(12))
+    first, second = rounds(
+        (hub_view(100, [server(started=10)]), pod_view(19, [running])),
+        (hub_view(200), pod_view(200, [killed])),
+        sessions=[young],
+    )
+    assert [event.kind for event in first.corrections] == ["corrected"], "its node"
+    assert (only(second).source, only(second).reason) == ("container", "oom_killed")
+    assert bounds(only(second)) == (at(40), at(40), at(40))
