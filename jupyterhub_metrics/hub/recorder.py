@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from .note import Note
 from .outbox import Outbox
 from .outcome import Ending, Outcome, decide, exit_status_of
 from .rejection import Request, current_request, mark_recorded, reason_of_rejection
-from .runs import Run, Runs, aware, same_start
+from .runs import Run, Runs, SpawnerRow
 
 DEFAULT_HUB_NAME = "jupyterhub"
 DEFAULT_DATA_DIR = "jupyterhub-metrics"
@@ -102,6 +103,7 @@ class MetricsRecorder(LoggingConfigurable):
         *,
         outbox: Outbox | None = None,
         wall: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
         later: Later = on_the_loop,
         dialect: str = "sqlite",
         **kwargs: Any,
@@ -110,7 +112,7 @@ class MetricsRecorder(LoggingConfigurable):
         self.outbox = outbox or Outbox(Path(self.data_dir).resolve() / "outbox.sqlite", self.log)
         self.faults = 0
         self._wall = wall
-        self._runs = Runs(self.outbox, self.hub_name, wall, dialect)
+        self._runs = Runs(self.outbox, self.hub_name, wall, monotonic, dialect)
         self._alive = AliveNotes(self.outbox, later)
 
     # -- the life of the Hub -------------------------------------------------
@@ -141,20 +143,13 @@ class MetricsRecorder(LoggingConfigurable):
         self.outbox.close()
 
     @_harmless
-    def settle_unknown(self, read_started: Callable[[], Mapping[int, datetime | None]]) -> None:
+    def settle_unknown(self, read_rows: Callable[[], Iterable[SpawnerRow]]) -> None:
         """Close the notes of runs that the Hub, just started, no longer knows.
 
-        ``read_started`` gives ``started`` by the id of every spawner row. A run whose row shows
-        another start, or none, ended while nobody looked: in [last seen alive, now]. Where the
-        row itself is gone the note stays: the process may live on, which drift settles.
+        ``read_rows`` gives every spawner row. A run whose row shows another start, or none, ended
+        while nobody looked: in [last seen alive, now].
         """
-        started_of = read_started()
-        for note in self.outbox.notes():
-            if note.spawner_id not in started_of:
-                continue
-            started = started_of[note.spawner_id]
-            if started is not None and same_start(aware(started), note.started_at):
-                continue
+        for note in self._runs.unknown_to(read_rows()):
             run = self._runs.of(note)
             run.found_gone = True
             ending = replace(self._ending(note, run), actor=HUB_START)

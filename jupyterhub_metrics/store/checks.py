@@ -38,6 +38,7 @@ class CheckedSession:
     end_reason: str | None = None
     end_source: str | None = None
     ended_by: str | None = None
+    exit_status: int | None = None
     image: str | None = None
     node: str | None = None
     namespace: str | None = None

@@ -29,6 +29,7 @@ SELECT
     sessions.end_reason,
     sessions.end_source,
     sessions.ended_by,
+    sessions.exit_status,
     sessions.image,
     sessions.node,
     sessions.namespace,

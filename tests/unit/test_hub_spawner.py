@@ -116,7 +116,7 @@ async def test_a_full_recorder_of_faults_does_not_hide_the_originals_error(recor
 
 
 def test_a_recorder_that_fails_lets_the_hub_start_and_refuse(recorder):
-    recorder.outbox = Broken()
-    recorder.settle_unknown(dict)
+    recorder.outbox = recorder._runs = Broken()
+    recorder.settle_unknown(list)
     recorder.rejected(Request("ada", ""), OSError())
     assert recorder.faults == 2
