@@ -18,6 +18,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from asyncpg.pgproto.pgproto import UUID
+
 from jupyterhub_metrics.model import session_id
 from jupyterhub_metrics.service.measuring import measured_activity, observations
 from jupyterhub_metrics.sources.drift import Findings, Memory, diff
@@ -38,7 +40,8 @@ def world(count: int) -> tuple[list[CheckedSession], HubView, PodView]:
         started_at = NOW - timedelta(hours=1, milliseconds=number)
         sessions.append(
             CheckedSession(
-                id=session_id(HUB, username, "", started_at),
+                # of the type that the store gives
+                id=UUID(str(session_id(HUB, username, "", started_at))),
                 hub=HUB,
                 username=username,
                 original_username=username,

@@ -127,7 +127,7 @@ def nothing_vague(
 def _by_hub(hub: ScheduledHub, run: TrueRun) -> float | None:
     if not run.told or run.left_hub is None or run.ended is None or run.left_hub < run.ended:
         return None
-    return HUB_POLL_SECONDS + hub.down_within(run.ended - HUB_POLL_SECONDS, run.left_hub)
+    return HUB_POLL_SECONDS + hub.outage_around(run.ended - HUB_POLL_SECONDS, run.left_hub)
 
 
 def _by_checks(hub: ScheduledHub, run: TrueRun, looks: Looks) -> float | None:

@@ -1,4 +1,4 @@
-"""A cluster whose pods a schedule moves, told to the real ledger as lists and watches tell of it."""
+"""A cluster whose pods a schedule moves, told to the real ledger as lists and watches tell it."""
 
 from __future__ import annotations
 

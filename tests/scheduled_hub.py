@@ -68,6 +68,7 @@ class ScheduledHub:
         self.runs: list[TrueRun] = []
         self.downs: list[tuple[float, float]] = []
         self._killed_at = 0.0
+        self._disk_was_full_at = float("-inf")
         self._starts = 0
         self._folder = tempfile.TemporaryDirectory(prefix="jhm-")
         self._outbox_path = Path(self._folder.name) / "outbox.sqlite"
@@ -134,12 +135,13 @@ class ScheduledHub:
         outbox = self.recorder.outbox
         assert self.recorder.faults == 0, "the recorder met an error that it only logged"
         assert outbox.lost_events == 0
-        self._lost(
-            [body for _, body in outbox._memory],
-            {note.session_id for note in outbox.notes() if note.spawner_id in outbox._unsaved_notes}
-            if outbox._db is not None
-            else {note.session_id for note in outbox.notes()},
-        )
+        if self.disk_is_full:
+            self._disk_was_full_at = self.time.now
+        noted = {note.session_id for note in outbox.notes()}
+        # a good poll that the disk did not take is written down by the next one
+        if outbox._db is not None and self.time.now > self._disk_was_full_at + HUB_POLL_SECONDS + 1:
+            noted = set()
+        self._lost([body for _, body in outbox._memory], noted)
         self.up = False
         self._killed_at = self.time.now
         if outbox._db is not None:
@@ -175,10 +177,10 @@ class ScheduledHub:
             self.kill()
         self._folder.cleanup()
 
-    def down_within(self, begin: float, end: float) -> float:
-        """Seconds in which it was down."""
+    def outage_around(self, begin: float, end: float) -> float:
+        """Seconds of all the times in which it was down and that reach into these."""
         downs = [*self.downs, *([] if self.up else [(self._killed_at, self.time.now)])]
-        return sum(max(0.0, min(end, until) - max(begin, since)) for since, until in downs)
+        return sum(until - since for since, until in downs if since <= end and until >= begin)
 
     # -- its servers ---------------------------------------------------------
 
@@ -351,5 +353,7 @@ class ScheduledHub:
 
     @contextlib.contextmanager
     def disk(self) -> Iterator[None]:
+        if self.disk_is_full:
+            self._disk_was_full_at = self.time.now
         with full_disk() if self.disk_is_full else contextlib.nullcontext():
             yield
