@@ -126,6 +126,31 @@ async def watch(hub: Hub, depths: list[int], lags: list[float]) -> None:
         await asyncio.sleep(1)
 
 
+def start_service(
+    folder: Path, api_token: str, port: int, api_port: int
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "jupyterhub_metrics.service", "--log-level=WARN"],
+        env={
+            **os.environ,
+            "COLLECTION_INTERVAL": str(CHECK_SECONDS),
+            "JUPYTERHUB_METRICS_DATA_DIR": str(folder),
+            "JUPYTERHUB_METRICS_HUB_NAME": HUB,
+            "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}/",
+            "JUPYTERHUB_API_URL": f"http://127.0.0.1:{api_port}/hub/api",
+            "JUPYTERHUB_API_TOKEN": api_token,
+        },
+    )
+
+
+async def until_empty(recorder: MetricsRecorder) -> None:
+    for _ in range(10_000):
+        if not recorder.outbox.depth().events:
+            return
+        await asyncio.sleep(0.01)
+    raise SystemExit("the service fell behind: the outbox was not empty after 100 s")
+
+
 async def follow(options: argparse.Namespace, folder: Path, dsn: str) -> None:
     secrets = ensure_secrets(folder)
     write_dsn(folder, dsn)
@@ -135,18 +160,7 @@ async def follow(options: argparse.Namespace, folder: Path, dsn: str) -> None:
     recorder.open()
     hub = Hub(recorder)
     hub.listen(api_port)
-    service = subprocess.Popen(
-        [sys.executable, "-m", "jupyterhub_metrics.service", "--log-level=WARN"],
-        env={
-            **os.environ,
-            "COLLECTION_INTERVAL": str(CHECK_SECONDS),
-            "JUPYTERHUB_METRICS_DATA_DIR": str(folder),
-            "JUPYTERHUB_METRICS_HUB_NAME": HUB,
-            "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}/",
-            "JUPYTERHUB_API_URL": f"http://127.0.0.1:{api_port}/hub/api",
-            "JUPYTERHUB_API_TOKEN": secrets["api_token"],
-        },
-    )
+    service = start_service(folder, secrets["api_token"], port, api_port)
     url = f"http://127.0.0.1:{port}/services/jupyterhub-metrics/"
     depths: list[int] = []
     lags: list[float] = []
@@ -155,8 +169,7 @@ async def follow(options: argparse.Namespace, folder: Path, dsn: str) -> None:
         recorder.start_delivery(f"{url}api/v1/events", folder / "secrets" / "events_token")
         for _ in range(options.running):
             hub.start_server()
-        while recorder.outbox.depth().events:
-            await asyncio.sleep(0.1)
+        await until_empty(recorder)
         watching = asyncio.create_task(watch(hub, depths, lags), name="watch")
         here, there = time.process_time(), sum(psutil.Process(service.pid).cpu_times()[:2])
         began = time.monotonic()
@@ -165,8 +178,7 @@ async def follow(options: argparse.Namespace, folder: Path, dsn: str) -> None:
         here = time.process_time() - here
         there = sum(psutil.Process(service.pid).cpu_times()[:2]) - there
         drained = time.monotonic()
-        while recorder.outbox.depth().events:
-            await asyncio.sleep(0.01)
+        await until_empty(recorder)
         drained = time.monotonic() - drained
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
