@@ -21,7 +21,7 @@ from traitlets.config import LoggingConfigurable
 from .._clock import utc_now
 from ..model import Event
 from .actor import HUB_POLL, HUB_START, actor_of, current_actor
-from .alive import AliveNotes, Later, on_the_loop
+from .alive import AliveNotes, Later, StartsUnderWay, on_the_loop
 from .delivery import Delivery
 from .facts import read_extra_facts, read_facts
 from .note import Note
@@ -112,6 +112,7 @@ class MetricsRecorder(LoggingConfigurable):
         self._wall = wall
         self._runs = Runs(self.outbox, self.hub_name, wall, dialect)
         self._alive = AliveNotes(self.outbox, later)
+        self._starts = StartsUnderWay(self._still_starting, later)
 
     # -- the life of the Hub -------------------------------------------------
 
@@ -136,6 +137,7 @@ class MetricsRecorder(LoggingConfigurable):
         """Stop delivering and bring everything to disk."""
         if self.delivery is not None:
             await self.delivery.stop()
+        self._starts.close()
         self._alive.close()
         await asyncio.to_thread(self.outbox.checkpoint)
         self.outbox.close()
@@ -188,28 +190,35 @@ class MetricsRecorder(LoggingConfigurable):
         facts = self._new_facts(spawner, run)
         facts |= read_extra_facts(spawner, self.extra_facts, self.log)
         self._append([self._event(note, "requested", started_at, facts=facts)], keep=note)
+        self._starts.begin(note.spawner_id, getattr(spawner, "poll_interval", 0))
 
     @_harmless
     def ready(self, spawner: Any) -> None:
         """The server answered and is routed; at the Hub's start: it is still running."""
         note = self._runs.note(spawner)
-        inferred = note is None or current_actor() == HUB_START
+        hub_starts = current_actor() == HUB_START
+        inferred = note is None or hub_starts
         if note is None:
             started_at = self._runs.started(spawner)
             if started_at is None:
                 return
             note = self._runs.new_note(spawner, self._runs.begin(spawner, started_at))
         run = self._runs.of(note)
-        since, run.alive_at = note.alive_at, run.clock.now()
-        known = replace(note, ready=True, alive_at=run.alive_at, stopping_by=None)
+        now = run.clock.now()
+        if hub_starts:
+            # it has answered just now
+            run.alive_at = now
+        # else it may have died while it was routed, and only polls vouch for it
+        alive_at = max(run.alive_at, note.alive_at)
+        known = replace(note, ready=True, alive_at=alive_at, stopping_by=None)
         if note.ready:
             self._append([], keep=known)
             return
         event = self._event(
             known,
             "ready",
-            run.alive_at,
-            not_before=since if inferred else None,
+            now,
+            not_before=note.alive_at if inferred else None,
             source="hub_start" if inferred else "hub",
             facts=self._new_facts(spawner, run),
         )
@@ -217,10 +226,14 @@ class MetricsRecorder(LoggingConfigurable):
 
     @_harmless
     def polling(self, spawner: Any) -> None:
-        """Polling begins: whatever was about to be decided, the server runs."""
-        run = self._runs.seen(spawner)
-        if run is not None:
-            run.deciding, run.found_gone, run.stop_error = False, None, None
+        """Polling begins: whatever was about to be decided, the server runs, or its start does."""
+        note, run = self._runs.note(spawner), self._runs.seen(spawner)
+        if run is None:
+            return
+        run.deciding, run.found_gone, run.stop_error = False, None, None
+        if note is not None and not note.ready:
+            self._starts.end(note.spawner_id)
+            self._still_starting(note.spawner_id)
 
     @_harmless
     def polled(self, spawner: Any, status: Any, began: datetime | None) -> None:
@@ -297,6 +310,14 @@ class MetricsRecorder(LoggingConfigurable):
 
     # -- within --------------------------------------------------------------
 
+    @_harmless
+    def _still_starting(self, spawner_id: int) -> None:
+        """The Hub lives, and with it a start that has not ended."""
+        if note := self.outbox.note(spawner_id):
+            run = self._runs.of(note)
+            run.alive_at = run.clock.now()
+            self._alive.seen(note, run.alive_at)
+
     def _failed_before_start(self, spawner: Any, error: BaseException | None) -> None:
         """The authenticator's ``pre_spawn_start`` raised: no start, no session."""
         request = current_request() or Request(
@@ -355,6 +376,7 @@ class MetricsRecorder(LoggingConfigurable):
             for outcome in outcomes
         ]
         self._runs.forget(note)
+        self._starts.end(note.spawner_id)
         self._alive.forget(note)
         self._append(events, drop=note.spawner_id)
         if run.clock.stepped_back:
