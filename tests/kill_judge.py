@@ -20,9 +20,11 @@ START_FAILURES = {"hub_restarted", "exception", "timeout"}
 
 @dataclass
 class Verdict:
-    """What is wrong, in words; how wide the widest interval was, and how wide it might have been."""
+    """What is wrong, in words, and of which sessions; how many were compared, how many ends were
+    intervals, how wide the widest was, and how wide it might have been."""
 
     violations: list[str] = field(default_factory=list)
+    suspects: set[Any] = field(default_factory=set)
     compared: int = 0
     intervals: int = 0
     widest: tuple[float, float] = (0.0, 0.0)
@@ -50,6 +52,8 @@ def judge(
             seeing = poll_seconds + (check_seconds if row["end_source"] == "hub_api" else 0)
             wrong += _too_wide(row, seeing, silence, verdict)
         verdict.violations += [f"{what}: {attempt}; {_told(row)}" for what in wrong]
+        if wrong:
+            verdict.suspects.add(row["id"])
     return verdict
 
 
@@ -90,7 +94,8 @@ def _wrong_start(attempt: Attempt, row: Row) -> list[str]:
         return ["a refused request has a session"]
     if attempt.born_at is not None and started > attempt.born_at + CLOCK_SECONDS:
         return ["it is said to have started after its process was born"]
-    if row["ready_at"] is not None:
+    # one that died before a poll saw it ready may have ended before, and is moved to its end
+    if row["ready_at"] not in (None, row["ended_at"]):
         ready = row["ready_at"].timestamp()
         if attempt.born_at is None or ready < attempt.born_at:
             return ["it is said to be ready before its process was born"]

@@ -132,13 +132,13 @@ class KillStack:
             await asyncio.gather(*tasks)
             return await self._settled()
         except AssertionError as error:
-            raise AssertionError(f"{schedule}\n{error}\n{self.hub.log_tail(80)}") from None
+            raise AssertionError(f"{schedule}\n{error}\n{self._log()}") from None
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def sessions(self) -> list[dict[str, Any]]:
+    async def _rows(self, what: str) -> list[dict[str, Any]]:
         """What is stored; nothing while the database is away."""
         dsn = self._dsn or dsn_of_running(self.hub.data_dir)
         try:
@@ -146,8 +146,8 @@ class KillStack:
         except (OSError, asyncpg.PostgresError, TimeoutError):
             return []
         try:
-            rows = await connection.fetch("SELECT * FROM sessions WHERE hub = $1", self.hub.name)
-            return [dict(row) for row in rows]
+            rows = await connection.fetch(f"SELECT * FROM {what}")
+            return [dict(row) for row in rows if row["hub"] == self.hub.name]
         except asyncpg.PostgresError:
             return []
         finally:
@@ -166,7 +166,7 @@ class KillStack:
             verdicts.append(
                 judge(
                     self.observer.attempts,
-                    await self.sessions(),
+                    await self._rows("sessions"),
                     self.observer.silence,
                     poll_seconds=POLL_SECONDS,
                     check_seconds=CHECK_SECONDS,
@@ -177,8 +177,17 @@ class KillStack:
         try:
             await until(is_right, "all is as it was seen", seconds=SETTLE_SECONDS, every_seconds=0.2)
         except AssertionError as error:
-            raise AssertionError("\n".join((str(error), *verdicts[-1].violations))) from None
+            told = await self._rows("events ORDER BY occurred_at, recorded_at")
+            suspects = verdicts[-1].suspects
+            events = [str(event) for event in told if event["session_id"] in suspects]
+            lines = (str(error), *verdicts[-1].violations, *events)
+            raise AssertionError("\n".join(lines)) from None
         return verdicts[-1]
+
+    def _log(self) -> str:
+        """The end of the Hub's log, without the requests that went well."""
+        lines = self.hub.log_tail(4000).splitlines()
+        return "\n".join([line for line in lines if " 200 GET " not in line][-150:])
 
     # -- what strikes --------------------------------------------------------
 
