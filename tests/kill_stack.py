@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,11 @@ class KillStack:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def judge_again(self) -> Verdict:
+        """The verdict after more checks have had their say; what is right stays right."""
+        await asyncio.sleep(GRACE_SECONDS + 2 * CHECK_SECONDS)
+        return await self._settled(0.0)
+
     async def _rows(self, what: str) -> list[dict[str, Any]]:
         """What is stored; nothing while the database is away."""
         dsn = self._dsn or dsn_of_running(self.hub.data_dir)
@@ -153,14 +159,14 @@ class KillStack:
         finally:
             await connection.close()
 
-    async def _settled(self) -> Verdict:
-        """The verdict, once there is nothing to complain of."""
+    async def _settled(self, seconds: float = SETTLE_SECONDS) -> Verdict:
+        """The verdict, once there is nothing to complain of; AssertionError after ``seconds``."""
         verdicts: list[Verdict] = []
         self.observer.read_diaries()
         for attempt in self.observer.attempts:
             if attempt.lives:
-                shown = self.observer.is_shown_ready
-                await until(lambda one=attempt: shown(one), f"{attempt} is ready", seconds=60)
+                shown = partial(self.observer.is_shown_ready, attempt)
+                await until(shown, f"{attempt} is ready", seconds=60)
 
         async def is_right() -> bool:
             verdicts.append(
@@ -175,7 +181,7 @@ class KillStack:
             return not verdicts[-1].violations
 
         try:
-            await until(is_right, "all is as it was seen", seconds=SETTLE_SECONDS, every_seconds=0.2)
+            await until(is_right, "all is as it was seen", seconds=seconds, every_seconds=0.2)
         except AssertionError as error:
             told = await self._rows("events ORDER BY occurred_at, recorded_at")
             suspects = verdicts[-1].suspects

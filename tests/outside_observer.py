@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Coroutine
@@ -173,7 +172,7 @@ class OutsideObserver:
             answered = self._lacks(attempt, answer)
             await asyncio.sleep(0.1)
         with contextlib.suppress(psutil.NoSuchProcess):
-            os.kill(attempt.process.pid, signal.SIGKILL)
+            attempt.process.kill()
             attempt.killed = True
 
     async def _ask(
@@ -265,8 +264,7 @@ class OutsideObserver:
         assert attempt.process is not None
         try:
             there = (
-                attempt.process.is_running()
-                and attempt.process.status() != psutil.STATUS_ZOMBIE
+                attempt.process.is_running() and attempt.process.status() != psutil.STATUS_ZOMBIE
             )
         except psutil.NoSuchProcess:
             there = False

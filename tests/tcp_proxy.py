@@ -1,4 +1,4 @@
-"""A network that tests cut and heal: passes connections on, TCP or Unix, until it is told not to."""
+"""A network that tests cut and heal: passes connections on, TCP or Unix, until told not to."""
 
 from __future__ import annotations
 
