@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -134,9 +135,15 @@ async def _init_spawners(original: Callable[..., Awaitable[Any]], app: Any) -> A
     with acting(HUB_START):
         result = await original(app)
     if recorder is not None:
-        rows = app.db.query(orm.Spawner.id, orm.Spawner.started)
-        recorder.settle_unknown(lambda: {row.id: row.started for row in rows})
+        recorder.settle_unknown(lambda: started_servers(app))
     return result
+
+
+def started_servers(app: Any) -> dict[int, datetime | None]:
+    """When the server of each spawner row started; None where the Hub says that there is none."""
+    rows = app.db.query(orm.Spawner.id, orm.Spawner.started, orm.Spawner.server_id)
+    # a Hub that was killed while it stopped one has taken away its server and not yet its start
+    return {row.id: None if row.server_id is None else row.started for row in rows}
 
 
 async def _cleanup(original: Callable[..., Awaitable[Any]], app: Any) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -106,6 +108,29 @@ async def test_a_server_that_died_while_the_hub_was_down_ends_between_last_seen_
     assert row["ended_at"] == row["ended_after"], "time that nobody saw is not charged"
     assert (row["end_reason"], row["end_source"]) == ("died", "hub_start")
     assert row["exit_status"] is None, "after a restart nobody knows the status"
+
+
+async def test_a_hub_killed_in_the_middle_of_a_stop_ends_the_session_when_it_is_back(
+    hub: HubProcess, observer: Observer
+) -> None:
+    await observer.add_user("bea")
+    run = await observer.start_ready("bea", "work")
+    await hub.kill()
+    os.kill(run.pid, signal.SIGKILL)
+    with contextlib.closing(sqlite3.connect(hub.folder / "hub.sqlite")) as database, database:
+        # what a stop commits first; that the server has no start any more comes after it
+        changed = database.execute(
+            "UPDATE spawners SET server_id = NULL WHERE name = 'work' AND started IS NOT NULL"
+        )
+        assert changed.rowcount == 1
+    await hub.start()
+    [row] = await sessions_once(hub, "bea", "ended")
+    assert (row["end_reason"], row["end_source"]) == ("died", "hub_start")
+    assert row["ended_after"].timestamp() <= run.gone_at
+    again = await observer.start_ready("bea", "work")
+    [same, _] = await sessions_once(hub, "bea", "ended", "running")
+    assert same == row
+    await observer.stop(again)
 
 
 async def test_events_wait_for_a_killed_service(hub: HubProcess, observer: Observer) -> None:
