@@ -272,9 +272,9 @@ class HubProcess:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+    def pid(self) -> int | None:
+        """None while it is not running, as far as we ended it ourselves."""
+        return self._process.pid if self._process is not None else None
 
     async def stop(self, number: int = signal.SIGTERM) -> None:
         """Send the Hub a signal and wait for its end; SIGKILL leaves its children to themselves."""

@@ -262,7 +262,9 @@ class KillStack:
         found: list[psutil.Process] = []
 
         def is_there() -> bool:
-            with contextlib.suppress(psutil.NoSuchProcess, AssertionError):
+            if self.hub.pid is None:
+                return False
+            with contextlib.suppress(psutil.NoSuchProcess):
                 found[:] = [
                     child
                     for child in psutil.Process(self.hub.pid).children()

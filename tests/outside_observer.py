@@ -121,6 +121,7 @@ class OutsideObserver:
         answers: list[Answer] = []
 
         async def is_over() -> bool:
+            self.raise_if_blind()
             answers.append(await self._ask("GET", attempt, None))
             return self._lacks(attempt, answers[-1])
 
@@ -214,9 +215,16 @@ class OutsideObserver:
 
     def read_diaries(self) -> None:
         """What the processes wrote meanwhile."""
+        self.raise_if_blind()
         for attempt in self.attempts:
             if attempt.diary is not None and attempt.answered_at is None:
                 attempt.answered_at = json.loads(attempt.diary.read_text()).get("answered_at")
+
+    def raise_if_blind(self) -> None:
+        """Raises what ended one of the loops that watch."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
 
     async def _answers(self) -> bool:
         url = f"{self._client.url}/hub/health"
@@ -263,12 +271,13 @@ class OutsideObserver:
         looked_at = time.time()
         assert attempt.process is not None
         try:
-            there = (
-                attempt.process.is_running() and attempt.process.status() != psutil.STATUS_ZOMBIE
-            )
+            there = attempt.process.is_running()
+            dead = there and attempt.process.status() == psutil.STATUS_ZOMBIE
+            # its Hub is told at once; to a Hub whose child it is not, it is there until it is reaped
+            reaped = not there or dead and attempt.process.ppid() == self._hub.pid
         except psutil.NoSuchProcess:
-            there = False
-        if there:
-            attempt.alive_at = looked_at
-        else:
+            dead = reaped = True
+        if reaped:
             attempt.gone_at = time.time()
+        elif not dead:
+            attempt.alive_at = looked_at
