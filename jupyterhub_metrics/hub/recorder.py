@@ -24,9 +24,10 @@ from .actor import HUB_POLL, HUB_START, actor_of, current_actor
 from .alive import AliveNotes, Later, StartsUnderWay, on_the_loop
 from .delivery import Delivery
 from .facts import read_extra_facts, read_facts
+from .leftovers import Gone, Leftovers, is_leftover, leftover
 from .note import Note
 from .outbox import Outbox
-from .outcome import Ending, Outcome, decide, exit_status_of
+from .outcome import Ending, Outcome, decide, end_of_leftover, exit_status_of
 from .rejection import Request, current_request, mark_recorded, reason_of_rejection
 from .runs import Run, Runs, aware, same_start
 
@@ -113,6 +114,7 @@ class MetricsRecorder(LoggingConfigurable):
         self._runs = Runs(self.outbox, self.hub_name, wall, dialect)
         self._alive = AliveNotes(self.outbox, later)
         self._starts = StartsUnderWay(self._still_starting, later)
+        self._leftovers = Leftovers(self._alive, self._leftover_gone, wall, self.log)
 
     # -- the life of the Hub -------------------------------------------------
 
@@ -137,6 +139,7 @@ class MetricsRecorder(LoggingConfigurable):
         """Stop delivering and bring everything to disk."""
         if self.delivery is not None:
             await self.delivery.stop()
+        await self._leftovers.close()
         self._starts.close()
         self._alive.close()
         await asyncio.to_thread(self.outbox.checkpoint)
@@ -147,16 +150,18 @@ class MetricsRecorder(LoggingConfigurable):
         """Close the notes of runs that the Hub, just started, no longer knows.
 
         ``read_started`` gives ``started`` by the id of every spawner row. A run whose row shows
-        another start, or none, ended while nobody looked: in [last seen alive, now]. Where the
-        row itself is gone the note stays: the process may live on, which drift settles.
+        another start, or none, ended while nobody looked: in [last seen alive, now]. So did one
+        whose stop had raised: no spawner is left that could be asked. Where the row itself is gone
+        the note stays: the process may live on, which drift settles.
         """
         started_of = read_started()
         for note in self.outbox.notes():
-            if note.spawner_id not in started_of:
-                continue
-            started = started_of[note.spawner_id]
-            if started is not None and same_start(aware(started), note.started_at):
-                continue
+            if not is_leftover(note):
+                if note.spawner_id not in started_of:
+                    continue
+                started = started_of[note.spawner_id]
+                if started is not None and same_start(aware(started), note.started_at):
+                    continue
             run = self._runs.of(note)
             run.found_gone = True
             ending = replace(self._ending(note, run), actor=HUB_START)
@@ -225,6 +230,12 @@ class MetricsRecorder(LoggingConfigurable):
         self._append([event], keep=known)
 
     @_harmless
+    def found_gone_in_start(self, spawner: Any) -> bool:
+        """Whether the last poll of a server that has just become ready said that it was gone."""
+        run = self._runs.seen(spawner)
+        return run is not None and run.gone_at is not None
+
+    @_harmless
     def polling(self, spawner: Any) -> None:
         """Polling begins: whatever was about to be decided, the server runs, or its start does."""
         note, run = self._runs.note(spawner), self._runs.seen(spawner)
@@ -245,6 +256,8 @@ class MetricsRecorder(LoggingConfigurable):
             run.found_gone = status is not None
         if status is None:
             run.alive_at = max(run.alive_at, began or run.alive_at)
+            if not run.deciding:
+                run.gone_at = run.exit_status = None
             if note is not None:
                 self._alive.seen(note, run.alive_at)
                 self._notice_rename(spawner, note, run)
@@ -299,7 +312,12 @@ class MetricsRecorder(LoggingConfigurable):
             status_is_kubespawners=hasattr(spawner, "pod_name"),
         )
         facts = {} if note.ready else self._new_facts(spawner, run)
-        self._record_end(note, run, decide(ending), facts)
+        outcomes = decide(ending)
+        lives_on = note.ready and outcomes[-1].kind == "stop_failed"
+        left = leftover(replace(note, alive_at=ending.alive_at)) if lives_on else None
+        self._record_end(note, run, outcomes, facts, keep=left)
+        if left is not None:
+            self._leftovers.watch(spawner, left)
 
     @_harmless
     def rejected(self, request: Request, error: BaseException) -> None:
@@ -357,8 +375,24 @@ class MetricsRecorder(LoggingConfigurable):
             now=run.clock.now(),
         )
 
+    @_harmless
+    def _leftover_gone(self, spawner: Any, gone: Gone) -> None:
+        run = self._runs.of(gone.note)
+        ending = replace(
+            self._ending(gone.note, run),
+            alive_at=gone.alive_at,
+            exit_status=exit_status_of(gone.status),
+            status_is_kubespawners=hasattr(spawner, "pod_name"),
+        )
+        self._record_end(gone.note, run, [end_of_leftover(ending)], {})
+
     def _record_end(
-        self, note: Note, run: Run, outcomes: list[Outcome], facts: dict[str, Any]
+        self,
+        note: Note,
+        run: Run,
+        outcomes: list[Outcome],
+        facts: dict[str, Any],
+        keep: Note | None = None,
     ) -> None:
         events = [
             self._event(
@@ -378,7 +412,7 @@ class MetricsRecorder(LoggingConfigurable):
         self._runs.forget(note)
         self._starts.end(note.spawner_id)
         self._alive.forget(note)
-        self._append(events, drop=note.spawner_id)
+        self._append(events, keep=keep, drop=note.spawner_id)
         if run.clock.stepped_back:
             self.log.warning(
                 "Server %s/%s: found the Hub's clock set back during its session; its length "
