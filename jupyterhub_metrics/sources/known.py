@@ -73,6 +73,10 @@ def _check_not_shown(
     if vague or not found.is_old(session, hub.asked_at):
         found.waiting.add(session.id)
         return
+    if session.stop_failed and dead is None:
+        # the Hub has forgotten it, and the recorder polls it until it is gone
+        found.counts["outlived"] += 1
+        return
     found.counts["missing"] += 1
     absence = Absence.after(found.before.lacked_by_hub.get(session.id), hub.answered_at)
     found.lacked_by_hub[session.id] = absence
