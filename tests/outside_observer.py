@@ -123,9 +123,17 @@ class OutsideObserver:
         async def is_over() -> bool:
             self.raise_if_blind()
             answers.append(await self._ask("GET", attempt, None))
+            model = self._model(attempt, answers[-1])
+            if model is not None and model["ready"] and attempt.stopped_by:
+                # a Hub that was killed has forgotten that it was to be stopped
+                by_service = "stopped_by_service" in attempt.stopped_by
+                await self._ask("DELETE", attempt, None, by_service)
             return self._lacks(attempt, answers[-1])
 
-        await until(is_over, f"the Hub has ended {attempt}", seconds=60, every_seconds=0.1)
+        try:
+            await until(is_over, "the Hub ends a server", seconds=60, every_seconds=0.1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {attempt}") from None
         attempt.over_by = answers[-1].answered_at
         deadline = time.monotonic() + ORPHAN_SECONDS
         while attempt.lives and time.monotonic() < deadline:
@@ -273,8 +281,8 @@ class OutsideObserver:
         try:
             there = attempt.process.is_running()
             dead = there and attempt.process.status() == psutil.STATUS_ZOMBIE
-            # its Hub is told at once; to a Hub whose child it is not, it is there until it is reaped
-            reaped = not there or dead and attempt.process.ppid() == self._hub.pid
+            # its own Hub is told at once; to another it is there until it is reaped
+            reaped = not there or (dead and attempt.process.ppid() == self._hub.pid)
         except psutil.NoSuchProcess:
             dead = reaped = True
         if reaped:
