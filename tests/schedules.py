@@ -49,7 +49,7 @@ class ScheduledHub:
             username: SimpleNamespace(
                 name="",
                 user=SimpleNamespace(name=username, groups=[]),
-                orm_spawner=SimpleNamespace(id=number, started=None),
+                orm_spawner=SimpleNamespace(id=number, started=None, state={"pid": number}),
                 user_options={},
                 handler=None,
                 _log_name=username,

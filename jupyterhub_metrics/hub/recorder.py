@@ -301,9 +301,11 @@ class MetricsRecorder(LoggingConfigurable):
             self._failed_before_start(spawner, error)
             return
         if note is None:
-            # Nobody noted this run. At the Hub's start it is one that ran before we did.
+            # Nobody noted this run. At the Hub's start it is one that ran before we did, or one
+            # that had only begun when the Hub was killed: its spawner has never told its state.
             mark_recorded()
-            note = replace(self._runs.new_note(spawner, run), ready=current_actor() == HUB_START)
+            ran = current_actor() == HUB_START and bool(spawner.orm_spawner.state)
+            note = replace(self._runs.new_note(spawner, run), ready=ran)
         note = self._notice_rename(spawner, note, run)
         ending = replace(
             self._ending(note, run),

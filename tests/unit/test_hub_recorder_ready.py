@@ -71,7 +71,7 @@ class Moments:
         with acting(HUB_START):
             self.spawner.orm_spawner.started = None
             self.recorder.settle_unknown(lambda: {1: None})
-        return self._last("failed")
+        return self.last("failed")
 
     @property
     def waiting(self) -> int:
@@ -85,9 +85,9 @@ class Moments:
             self.recorder.stopping(self.spawner)
             self.spawner.orm_spawner.started = None
             self.recorder.ended(self.spawner, None)
-        return self._last("stopped")
+        return self.last("stopped")
 
-    def _last(self, kind: str) -> dict[str, Any]:
+    def last(self, kind: str) -> dict[str, Any]:
         *_, last = self.recorder.outbox.waiting(10)
         event: dict[str, Any] = json.loads(last.body)
         assert event["kind"] == kind
@@ -136,6 +136,30 @@ def test_a_server_that_has_just_answered_a_hub_that_starts_was_there(moments: Mo
         moments.recorder.ready(moments.spawner)
     moments.seconds = 60
     assert moments.found_dead()["occurred_at"] == wire(50)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "reason"),
+    [
+        ({"pid": 7}, "stopped", "died"),
+        ({}, "failed", "hub_restarted"),
+        (None, "failed", "hub_restarted"),
+    ],
+)
+def test_one_found_dead_without_a_note_had_run_if_its_spawner_has_a_state(
+    moments: Moments, state: dict[str, int] | None, kind: str, reason: str
+) -> None:
+    """The Hub was killed before it asked for the start, or ran before it was recorded."""
+    moments.spawner.orm_spawner.state = state
+    moments.seconds = 50
+    with acting(HUB_START):
+        moments.recorder.stopping(moments.spawner)
+        moments.recorder.polled(moments.spawner, 0, at(50))
+        moments.spawner.orm_spawner.started = None
+        moments.recorder.ended(moments.spawner, None)
+    ended = moments.last(kind)
+    assert (ended["occurred_at"], ended["not_after"]) == (wire(0), wire(50))
+    assert ended["reason"] == reason
 
 
 def test_a_start_that_takes_long_is_vouched_for_while_the_hub_lives(moments: Moments) -> None:
