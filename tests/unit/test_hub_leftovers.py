@@ -146,6 +146,18 @@ async def test_a_new_start_of_the_same_server_is_another_session(hub: Hub) -> No
     assert (note.spawner_id, note.started_at) == (1, again.orm_spawner.started)
 
 
+async def test_a_hub_that_ends_asks_no_more(hub: Hub) -> None:
+    spawner = LeftSpawner(None)
+    hub.run_and_fail_to_stop(spawner)
+    while len(spawner.polled) < 3:
+        await asyncio.sleep(POLL_SECONDS)
+    await hub.recorder.close()
+    asked = len(spawner.polled)
+    await asyncio.sleep(5 * POLL_SECONDS)
+    assert len(spawner.polled) == asked
+    assert len(hub.recorder.outbox.notes()) == 1, "the next start settles it"
+
+
 async def test_a_hub_that_starts_again_settles_it(hub: Hub) -> None:
     spawner = LeftSpawner(None)
     hub.run_and_fail_to_stop(spawner)
