@@ -41,7 +41,7 @@ async def main() -> int:
     print(
         f"{total.schedules} schedules in {time.monotonic() - began:.0f} s; struck: {kills}; "
         f"{total.sessions} sessions compared, none lost, none doubled, every end in its interval; "
-        f"{total.intervals} ends were intervals; the widest relative to its bound: "
+        f"{total.intervals} ends were intervals; the one with the least room: "
         f"{total.closest[0]:.2f} s of {total.closest[1]:.2f} s"
     )
     return 0

@@ -15,6 +15,7 @@ CLOCK_SECONDS = 0.001
 """How finely two readings of one machine's clock are compared."""
 
 SPARE_SECONDS = 1.0
+NO_INTERVAL = (0.0, float("inf"))
 START_FAILURES = {"hub_restarted", "exception", "timeout"}
 
 
@@ -27,7 +28,7 @@ class Verdict:
     suspects: set[Any] = field(default_factory=set)
     compared: int = 0
     intervals: int = 0
-    closest: tuple[float, float] = (0.0, 1.0)
+    closest: tuple[float, float] = NO_INTERVAL
 
 
 def judge(
@@ -144,7 +145,7 @@ def _too_wide(
     after, before = row["ended_after"].timestamp(), row["ended_before"].timestamp()
     width, bound = before - after, seeing + silence(after, before) + SPARE_SECONDS
     verdict.intervals += width > 0
-    verdict.closest = max(verdict.closest, (width, bound), key=lambda one: one[0] / one[1])
+    verdict.closest = max(verdict.closest, (width, bound), key=lambda one: one[0] - one[1])
     if width > bound:
         return [f"its interval is {width:.2f} s wide, {bound:.2f} s are allowed"]
     return []

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from kill_judge import Verdict
+from kill_judge import NO_INTERVAL, Verdict
 from kill_plan import schedule_of
 from kill_stack import KillStack
 
@@ -23,7 +23,7 @@ class Total:
     kills: Counter[str] = field(default_factory=Counter)
     sessions: int = 0
     intervals: int = 0
-    closest: tuple[float, float] = (0.0, 1.0)
+    closest: tuple[float, float] = NO_INTERVAL
 
 
 async def run_schedules(
@@ -57,7 +57,7 @@ async def run_schedules(
             total.kills += stack.kills
             total.sessions += verdict.compared
             total.intervals += verdict.intervals
-            total.closest = max(total.closest, verdict.closest, key=lambda one: one[0] / one[1])
+            total.closest = max(total.closest, verdict.closest, key=lambda one: one[0] - one[1])
 
     players = [
         asyncio.create_task(play(bool(number % 2)), name=f"kill-stack-{number}")
