@@ -146,7 +146,6 @@ class OutsideObserver:
     async def is_shown_ready(self, attempt: Attempt) -> bool:
         answer = await self._ask("GET", attempt, None)
         model = self._model(attempt, answer)
-        attempt.was_ready |= bool(model and model["ready"])
         return bool(model and model["ready"])
 
     async def _start(self, lane: Lane, life: Life) -> Attempt:
@@ -194,8 +193,12 @@ class OutsideObserver:
         token = "" if by_service else self._tokens[attempt.username]
         answer = await self._client.request(method, path, body, token=token, timeout_seconds=10)
         if method == "GET" and (model := self._model(attempt, answer)):
-            attempt.was_ready |= bool(model["ready"])
+            self._note_ready(attempt, model)
         return answer
+
+    def _note_ready(self, attempt: Attempt, model: dict[str, Any]) -> None:
+        # while the Hub cancels a start, it calls the server ready for a second
+        attempt.was_ready |= bool(model["ready"]) and not attempt.stopped_by
 
     def _model(self, attempt: Attempt, answer: Answer) -> dict[str, Any] | None:
         if answer.status != 200:
