@@ -78,7 +78,7 @@ class ScheduledHub:
             username: SimpleNamespace(
                 name="",
                 user=SimpleNamespace(name=username, groups=[]),
-                orm_spawner=SimpleNamespace(id=None, started=None),
+                orm_spawner=SimpleNamespace(id=None, started=None, state={"pid": 1}),
                 user_options={},
                 handler=None,
                 _log_name=username,

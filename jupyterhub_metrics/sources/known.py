@@ -82,6 +82,10 @@ def _check_not_shown(
     if not found.is_old(session, hub.asked_at):
         found.waiting.add(session.id)
         return
+    if session.stop_failed and dead is None:
+        # the Hub has forgotten it, and the recorder polls it until it is gone
+        found.counts["outlived"] += 1
+        return
     found.counts["missing"] += 1
     if dead is not None:
         _end_by_pod(found, session, dead)

@@ -98,6 +98,20 @@ async def test_every_method_of_the_original_runs_once(recorder):
     assert len(recorder.outbox.waiting(10)) == 3
 
 
+@pytest.mark.parametrize(("statuses", "again"), [([-9], 1), ([-9, None], 0), ([None], 0)])
+async def test_polling_goes_on_when_a_server_was_found_dead_before_it_was_ready(
+    recorder, statuses, again
+):
+    spawner = make(recorder)
+    spawner.run_pre_spawn_hook()
+    spawner.start_polling()
+    for status in statuses:
+        recorder.polled(spawner, status, None)
+    before = spawner.user.asked.count("start_polling")
+    spawner.add_poll_callback(lambda: None)
+    assert spawner.user.asked.count("start_polling") - before == again
+
+
 async def test_without_a_recorder_the_subclass_is_the_original():
     assert await live(make(None)) == ALL
 
