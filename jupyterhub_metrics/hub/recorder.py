@@ -25,6 +25,7 @@ from .actor import HUB_POLL, HUB_START, actor_of, current_actor
 from .alive import AliveNotes, Later, StartsUnderWay, on_the_loop
 from .delivery import Delivery
 from .facts import read_extra_facts, read_facts
+from .first_polls import FirstPolls
 from .leftovers import Gone, Leftovers, is_leftover, leftover
 from .note import Note
 from .outbox import Outbox
@@ -117,6 +118,7 @@ class MetricsRecorder(LoggingConfigurable):
         self._alive = AliveNotes(self.outbox, later)
         self._starts = StartsUnderWay(self._still_starting, later)
         self._leftovers = Leftovers(self._alive, self._leftover_gone, wall, self.log)
+        self._first_polls = FirstPolls(self.log)
 
     # -- the life of the Hub -------------------------------------------------
 
@@ -141,6 +143,7 @@ class MetricsRecorder(LoggingConfigurable):
         """Stop delivering and bring everything to disk."""
         if self.delivery is not None:
             await self.delivery.stop()
+        await self._first_polls.close()
         await self._leftovers.close()
         self._starts.close()
         self._alive.close()
@@ -208,7 +211,7 @@ class MetricsRecorder(LoggingConfigurable):
         if hub_starts:
             # it has answered just now
             run.alive_at = now
-        # else it may have died while it was routed, and only polls vouch for it
+        # else it may have died while it was routed, and only polls vouch for it: one comes now
         alive_at = max(run.alive_at, note.alive_at)
         known = replace(note, ready=True, alive_at=alive_at, stopping_by=None)
         if note.ready:
@@ -223,6 +226,12 @@ class MetricsRecorder(LoggingConfigurable):
             facts=self._new_facts(spawner, run),
         )
         self._append([event], keep=known)
+
+    @_harmless
+    def ask_when_ready(self, spawner: Any) -> None:
+        """Poll it now rather than when the Hub does. At the Hub's start it just did."""
+        if current_actor() != HUB_START:
+            self._first_polls.ask(spawner)
 
     @_harmless
     def found_gone_in_start(self, spawner: Any) -> bool:
