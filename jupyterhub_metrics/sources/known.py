@@ -224,7 +224,10 @@ def _narrow(found: Comparison, session: CheckedSession, claimed: datetime) -> No
     after = session.seen_at
     if after is None or (session.alive_at is not None and after <= session.alive_at):
         return
-    if session.ended_after is None or not session.ended_after < after < claimed:
+    # a poll of the living Hub knows better than its API, which lags behind its polls
+    if session.end_source != "hub_start" or session.ended_after is None:
+        return
+    if not session.ended_after < after < claimed:
         return
     found.corrections.append(
         ending(
