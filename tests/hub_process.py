@@ -28,6 +28,9 @@ from jupyterhub_metrics.model import Event
 
 POLL_SECONDS = 1
 START_TIMEOUT_SECONDS = 4
+LINGER_SECONDS = 3
+"""How long the mode ``linger`` prepares a server before its process starts."""
+
 STUB = Path(__file__).with_name("stub_server.py")
 
 SETUP = """
@@ -36,7 +39,7 @@ setup(c, hub_name={hub_name!r}, service_port={service_port})
 """
 
 CONFIG = """
-import json, time
+import asyncio, json, time
 from pathlib import Path
 from jupyterhub.services.service import _ServiceSpawner
 c = get_config()
@@ -88,6 +91,8 @@ def before_spawn(spawner):
     note_hook("pre_spawn", spawner)
     if spawner.user_options.get("mode") == "raise":
         raise RuntimeError("no server for this user today")
+    if spawner.user_options.get("mode") == "linger":
+        return asyncio.sleep({linger_seconds})
 
 def after_stop(spawner):
     note_hook("post_stop", spawner)
@@ -208,6 +213,7 @@ class HubProcess:
             hub_version=jupyterhub.__version__,
             poll_seconds=POLL_SECONDS,
             start_timeout=START_TIMEOUT_SECONDS,
+            linger_seconds=LINGER_SECONDS,
             password=self.password,
             token=self.token,
             cleanup=cleanup_servers,
@@ -266,9 +272,9 @@ class HubProcess:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+    def pid(self) -> int | None:
+        """None while it is not running, as far as we ended it ourselves."""
+        return self._process.pid if self._process is not None else None
 
     async def stop(self, number: int = signal.SIGTERM) -> None:
         """Send the Hub a signal and wait for its end; SIGKILL leaves its children to themselves."""

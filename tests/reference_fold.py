@@ -52,7 +52,9 @@ def reference_session(events: Sequence[Event]) -> Session:
     if end is None:
         state = "running" if ready else "starting"
     else:
-        state = "failed" if end.kind == "failed" and not ready else "ended"
+        told = end.source in ("hub", "hub_start")
+        counted = [event for event in ready if not told or event.source != "hub_api"]
+        state = "failed" if end.kind == "failed" and not counted else "ended"
     facts = merged_facts(events)
     reference = parse_image(facts["image"]) if "image" in facts else None
     seen = exact_ready or any(event.kind == "requested" for event in events)

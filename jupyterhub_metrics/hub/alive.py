@@ -65,3 +65,37 @@ class AliveNotes:
         some = [self._alive.popitem() for _ in range(min(ROWS, len(self._alive)))]
         notes = ((self._outbox.note(spawner_id), at) for spawner_id, at in some)
         self._outbox.touch([(note.spawner_id, note.session_id, at) for note, at in notes if note])
+
+
+class StartsUnderWay:
+    """Vouches, every so often, for the starts that the Hub is waiting for: it polls none of them.
+
+    ``vouch`` is called with the id of the spawner's row.
+    """
+
+    def __init__(self, vouch: Callable[[int], None], later: Later = on_the_loop) -> None:
+        self._vouch = vouch
+        self._later = later
+        self._alarms: dict[int, Any] = {}
+
+    def begin(self, spawner_id: int, every_seconds: float) -> None:
+        """A start began; ``every_seconds`` is how often its server will be polled, 0 for never."""
+        self.end(spawner_id)
+        if every_seconds > 0:
+            self._again(spawner_id, every_seconds)
+
+    def end(self, spawner_id: int) -> None:
+        """It succeeded or failed, or polls vouch for it from now on."""
+        if alarm := self._alarms.pop(spawner_id, None):
+            alarm.cancel()
+
+    def close(self) -> None:
+        for spawner_id in list(self._alarms):
+            self.end(spawner_id)
+
+    def _again(self, spawner_id: int, every_seconds: float) -> None:
+        def due() -> None:
+            self._again(spawner_id, every_seconds)
+            self._vouch(spawner_id)
+
+        self._alarms[spawner_id] = self._later(every_seconds, due)

@@ -23,6 +23,7 @@ from .._names import DATA_DIR_VARIABLE, DSN_FILE_VARIABLE, HUB_NAME_VARIABLE, SE
 from .actor import HUB_SHUTDOWN, HUB_START, acting, actor_of
 from .recorder import DEFAULT_HUB_NAME, MetricsRecorder
 from .rejection import Request, requesting
+from .runs import SpawnerRow
 from .secret_files import write_dsn
 from .spawner import RECORDER_SETTING, RecordingSpawner, recording
 
@@ -134,9 +135,25 @@ async def _init_spawners(original: Callable[..., Awaitable[Any]], app: Any) -> A
     with acting(HUB_START):
         result = await original(app)
     if recorder is not None:
-        rows = app.db.query(orm.Spawner.id, orm.Spawner.started)
-        recorder.settle_unknown(lambda: {row.id: row.started for row in rows})
+        recorder.settle_unknown(lambda: started_servers(app))
     return result
+
+
+def started_servers(app: Any) -> list[SpawnerRow]:
+    """Every spawner row; ``started`` is None where the Hub says that there is no server."""
+    columns = (
+        orm.Spawner.id,
+        orm.User.name,
+        orm.Spawner.name,
+        orm.Spawner.started,
+        orm.Spawner.server_id,
+    )
+    rows = app.db.query(*columns).join(orm.User, orm.Spawner.user_id == orm.User.id)
+    # a Hub that was killed while it stopped one has taken away its server and not yet its start
+    return [
+        SpawnerRow(number, username, server_name, None if server_id is None else started)
+        for number, username, server_name, started, server_id in rows
+    ]
 
 
 async def _cleanup(original: Callable[..., Awaitable[Any]], app: Any) -> Any:

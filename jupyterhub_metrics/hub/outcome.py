@@ -91,6 +91,19 @@ def _end_of_running(ending: Ending) -> Outcome:
     )
 
 
+def end_of_leftover(ending: Ending) -> Outcome:
+    """The end of a server whose stop had raised, as a poll found it later."""
+    return Outcome(
+        kind="stopped",
+        not_before=ending.alive_at,
+        not_after=max(ending.alive_at, ending.now),
+        reason=stop_reason(ending.noted_stopper, ending.owner) or "died",
+        source="hub_poll",
+        actor=ending.noted_stopper,
+        exit_status=_believable_status(ending),
+    )
+
+
 def _end_of_start(ending: Ending) -> Outcome:
     if ending.actor == HUB_START:
         return Outcome(

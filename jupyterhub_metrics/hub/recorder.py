@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -21,14 +22,16 @@ from traitlets.config import LoggingConfigurable
 from .._clock import utc_now
 from ..model import Event
 from .actor import HUB_POLL, HUB_START, actor_of, current_actor
-from .alive import AliveNotes, Later, on_the_loop
+from .alive import AliveNotes, Later, StartsUnderWay, on_the_loop
 from .delivery import Delivery
 from .facts import read_extra_facts, read_facts
+from .first_polls import FirstPolls
+from .leftovers import Gone, Leftovers, is_leftover, leftover
 from .note import Note
 from .outbox import Outbox
-from .outcome import Ending, Outcome, decide, exit_status_of
+from .outcome import Ending, Outcome, decide, end_of_leftover, exit_status_of
 from .rejection import Request, current_request, mark_recorded, reason_of_rejection
-from .runs import Run, Runs, aware, same_start
+from .runs import Run, Runs, SpawnerRow
 
 DEFAULT_HUB_NAME = "jupyterhub"
 DEFAULT_DATA_DIR = "jupyterhub-metrics"
@@ -102,6 +105,7 @@ class MetricsRecorder(LoggingConfigurable):
         *,
         outbox: Outbox | None = None,
         wall: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
         later: Later = on_the_loop,
         dialect: str = "sqlite",
         **kwargs: Any,
@@ -110,8 +114,11 @@ class MetricsRecorder(LoggingConfigurable):
         self.outbox = outbox or Outbox(Path(self.data_dir).resolve() / "outbox.sqlite", self.log)
         self.faults = 0
         self._wall = wall
-        self._runs = Runs(self.outbox, self.hub_name, wall, dialect)
+        self._runs = Runs(self.outbox, self.hub_name, wall, monotonic, dialect)
         self._alive = AliveNotes(self.outbox, later)
+        self._starts = StartsUnderWay(self._still_starting, later)
+        self._leftovers = Leftovers(self._alive, self._leftover_gone, wall, self.log)
+        self._first_polls = FirstPolls(self.log)
 
     # -- the life of the Hub -------------------------------------------------
 
@@ -136,25 +143,23 @@ class MetricsRecorder(LoggingConfigurable):
         """Stop delivering and bring everything to disk."""
         if self.delivery is not None:
             await self.delivery.stop()
+        await self._first_polls.close()
+        await self._leftovers.close()
+        self._starts.close()
         self._alive.close()
         await asyncio.to_thread(self.outbox.checkpoint)
         self.outbox.close()
 
     @_harmless
-    def settle_unknown(self, read_started: Callable[[], Mapping[int, datetime | None]]) -> None:
+    def settle_unknown(self, read_rows: Callable[[], Iterable[SpawnerRow]]) -> None:
         """Close the notes of runs that the Hub, just started, no longer knows.
 
-        ``read_started`` gives ``started`` by the id of every spawner row. A run whose row shows
-        another start, or none, ended while nobody looked: in [last seen alive, now]. Where the
-        row itself is gone the note stays: the process may live on, which drift settles.
+        ``read_rows`` gives every spawner row. A run whose row shows another start, or none, ended
+        while nobody looked: in [last seen alive, now]. So did one whose stop had raised: no
+        spawner is left that could be asked.
         """
-        started_of = read_started()
-        for note in self.outbox.notes():
-            if note.spawner_id not in started_of:
-                continue
-            started = started_of[note.spawner_id]
-            if started is not None and same_start(aware(started), note.started_at):
-                continue
+        left = [note for note in self.outbox.notes() if is_leftover(note)]
+        for note in [*self._runs.unknown_to(read_rows()), *left]:
             run = self._runs.of(note)
             run.found_gone = True
             ending = replace(self._ending(note, run), actor=HUB_START)
@@ -188,39 +193,62 @@ class MetricsRecorder(LoggingConfigurable):
         facts = self._new_facts(spawner, run)
         facts |= read_extra_facts(spawner, self.extra_facts, self.log)
         self._append([self._event(note, "requested", started_at, facts=facts)], keep=note)
+        self._starts.begin(note.spawner_id, getattr(spawner, "poll_interval", 0))
 
     @_harmless
     def ready(self, spawner: Any) -> None:
         """The server answered and is routed; at the Hub's start: it is still running."""
         note = self._runs.note(spawner)
-        inferred = note is None or current_actor() == HUB_START
+        hub_starts = current_actor() == HUB_START
+        inferred = note is None or hub_starts
         if note is None:
             started_at = self._runs.started(spawner)
             if started_at is None:
                 return
             note = self._runs.new_note(spawner, self._runs.begin(spawner, started_at))
         run = self._runs.of(note)
-        since, run.alive_at = note.alive_at, run.clock.now()
-        known = replace(note, ready=True, alive_at=run.alive_at, stopping_by=None)
+        now = run.clock.now()
+        if hub_starts:
+            # it has answered just now
+            run.alive_at = now
+        # else it may have died while it was routed, and only polls vouch for it: one comes now
+        alive_at = max(run.alive_at, note.alive_at)
+        known = replace(note, ready=True, alive_at=alive_at, stopping_by=None)
         if note.ready:
             self._append([], keep=known)
             return
         event = self._event(
             known,
             "ready",
-            run.alive_at,
-            not_before=since if inferred else None,
+            now,
+            not_before=note.alive_at if inferred else None,
             source="hub_start" if inferred else "hub",
             facts=self._new_facts(spawner, run),
         )
         self._append([event], keep=known)
 
     @_harmless
-    def polling(self, spawner: Any) -> None:
-        """Polling begins: whatever was about to be decided, the server runs."""
+    def ask_when_ready(self, spawner: Any) -> None:
+        """Poll it now rather than when the Hub does. At the Hub's start it just did."""
+        if current_actor() != HUB_START:
+            self._first_polls.ask(spawner)
+
+    @_harmless
+    def found_gone_in_start(self, spawner: Any) -> bool:
+        """Whether the last poll of a server that has just become ready said that it was gone."""
         run = self._runs.seen(spawner)
-        if run is not None:
-            run.deciding, run.found_gone, run.stop_error = False, None, None
+        return run is not None and run.gone_at is not None
+
+    @_harmless
+    def polling(self, spawner: Any) -> None:
+        """Polling begins: whatever was about to be decided, the server runs, or its start does."""
+        note, run = self._runs.note(spawner), self._runs.seen(spawner)
+        if run is None:
+            return
+        run.deciding, run.found_gone, run.stop_error = False, None, None
+        if note is not None and not note.ready:
+            self._starts.end(note.spawner_id)
+            self._still_starting(note.spawner_id)
 
     @_harmless
     def polled(self, spawner: Any, status: Any, began: datetime | None) -> None:
@@ -232,6 +260,8 @@ class MetricsRecorder(LoggingConfigurable):
             run.found_gone = status is not None
         if status is None:
             run.alive_at = max(run.alive_at, began or run.alive_at)
+            if not run.deciding:
+                run.gone_at = run.exit_status = None
             if note is not None:
                 self._alive.seen(note, run.alive_at)
                 self._notice_rename(spawner, note, run)
@@ -275,9 +305,11 @@ class MetricsRecorder(LoggingConfigurable):
             self._failed_before_start(spawner, error)
             return
         if note is None:
-            # Nobody noted this run. At the Hub's start it is one that ran before we did.
+            # Nobody noted this run. At the Hub's start it is one that ran before we did, or one
+            # that had only begun when the Hub was killed: its spawner has never told its state.
             mark_recorded()
-            note = replace(self._runs.new_note(spawner, run), ready=current_actor() == HUB_START)
+            ran = current_actor() == HUB_START and bool(spawner.orm_spawner.state)
+            note = replace(self._runs.new_note(spawner, run), ready=ran)
         note = self._notice_rename(spawner, note, run)
         ending = replace(
             self._ending(note, run),
@@ -286,7 +318,12 @@ class MetricsRecorder(LoggingConfigurable):
             status_is_kubespawners=hasattr(spawner, "pod_name"),
         )
         facts = {} if note.ready else self._new_facts(spawner, run)
-        self._record_end(note, run, decide(ending), facts)
+        outcomes = decide(ending)
+        lives_on = note.ready and outcomes[-1].kind == "stop_failed"
+        left = leftover(replace(note, alive_at=ending.alive_at)) if lives_on else None
+        self._record_end(note, run, outcomes, facts, keep=left)
+        if left is not None:
+            self._leftovers.watch(spawner, left)
 
     @_harmless
     def rejected(self, request: Request, error: BaseException) -> None:
@@ -296,6 +333,14 @@ class MetricsRecorder(LoggingConfigurable):
             self._reject(request, reason)
 
     # -- within --------------------------------------------------------------
+
+    @_harmless
+    def _still_starting(self, spawner_id: int) -> None:
+        """The Hub lives, and with it a start that has not ended."""
+        if note := self.outbox.note(spawner_id):
+            run = self._runs.of(note)
+            run.alive_at = run.clock.now()
+            self._alive.seen(note, run.alive_at)
 
     def _failed_before_start(self, spawner: Any, error: BaseException | None) -> None:
         """The authenticator's ``pre_spawn_start`` raised: no start, no session."""
@@ -336,8 +381,24 @@ class MetricsRecorder(LoggingConfigurable):
             now=run.clock.now(),
         )
 
+    @_harmless
+    def _leftover_gone(self, spawner: Any, gone: Gone) -> None:
+        run = self._runs.of(gone.note)
+        ending = replace(
+            self._ending(gone.note, run),
+            alive_at=gone.alive_at,
+            exit_status=exit_status_of(gone.status),
+            status_is_kubespawners=hasattr(spawner, "pod_name"),
+        )
+        self._record_end(gone.note, run, [end_of_leftover(ending)], {})
+
     def _record_end(
-        self, note: Note, run: Run, outcomes: list[Outcome], facts: dict[str, Any]
+        self,
+        note: Note,
+        run: Run,
+        outcomes: list[Outcome],
+        facts: dict[str, Any],
+        keep: Note | None = None,
     ) -> None:
         events = [
             self._event(
@@ -355,8 +416,9 @@ class MetricsRecorder(LoggingConfigurable):
             for outcome in outcomes
         ]
         self._runs.forget(note)
+        self._starts.end(note.spawner_id)
         self._alive.forget(note)
-        self._append(events, drop=note.spawner_id)
+        self._append(events, keep=keep, drop=note.spawner_id)
         if run.clock.stepped_back:
             self.log.warning(
                 "Server %s/%s: found the Hub's clock set back during its session; its length "

@@ -5,10 +5,10 @@ Called by the recorder only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..model import session_id
 from .clock import SessionClock
@@ -36,15 +36,30 @@ class Run:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+class SpawnerRow(NamedTuple):
+    """A spawner as the Hub's database has it."""
+
+    id: int
+    username: str
+    server_name: str
+    started: datetime | None
+
+
 class Runs:
     """The present run of each spawner, by the id of its row in the Hub's database."""
 
     def __init__(
-        self, outbox: Outbox, hub_name: str, wall: Callable[[], datetime], dialect: str
+        self,
+        outbox: Outbox,
+        hub_name: str,
+        wall: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        dialect: str,
     ) -> None:
         self._outbox = outbox
         self._hub_name = hub_name
         self._wall = wall
+        self._monotonic = monotonic
         self._dialect = dialect
         self._runs: dict[int, Run] = {}
 
@@ -66,17 +81,33 @@ class Runs:
         note = self.note(spawner)
         return self.of(note) if note else self._runs.get(row_id(spawner))
 
+    def unknown_to(self, rows: Iterable[SpawnerRow]) -> list[Note]:
+        """The notes of runs whose row shows another start, or none.
+
+        A row that is gone, or another user's, is that of a database that was made anew: nothing
+        is known by it, and the process may live on, which drift settles.
+        """
+        row_of = {row.id: row for row in rows}
+        unknown = []
+        for note in self._outbox.notes():
+            row = row_of.get(note.spawner_id)
+            if row is None or row[1:3] != (note.current_username, note.server_name):
+                continue
+            if row.started is None or not same_start(aware(row.started), note.started_at):
+                unknown.append(note)
+        return unknown
+
     def of(self, note: Note) -> Run:
         """What this process has seen of a noted run; empty after a restart of the Hub."""
         run = self._runs.get(note.spawner_id)
         if run is None:
-            clock = SessionClock(note.alive_at, wall=self._wall)
+            clock = self._clock(note.alive_at)
             run = self._runs[note.spawner_id] = Run(clock, note.alive_at, note.started_at)
         return run
 
     def begin(self, spawner: Any, started_at: datetime) -> Run:
         """Remember a new run, which nobody has noted yet."""
-        clock = SessionClock(started_at, wall=self._wall)
+        clock = self._clock(started_at)
         run = self._runs[row_id(spawner)] = Run(clock, started_at, started_at)
         return run
 
@@ -93,6 +124,9 @@ class Runs:
             ready=False,
             alive_at=run.started_at,
         )
+
+    def _clock(self, not_before: datetime) -> SessionClock:
+        return SessionClock(not_before, wall=self._wall, monotonic=self._monotonic)
 
     def forget(self, note: Note) -> Run | None:
         return self._runs.pop(note.spawner_id, None)

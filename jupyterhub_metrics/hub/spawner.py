@@ -49,6 +49,11 @@ class RecordingSpawner:
         super().add_poll_callback(found_dead)  # type: ignore[misc]
         if recorder := recorder_of(self):
             recorder.ready(self)
+            recorder.ask_when_ready(self)
+            if recorder.found_gone_in_start(self):
+                # The Hub polls no more once a poll has found a server gone, and when that was
+                # before anybody waited for it, calls the dead server ready for ever.
+                self.start_polling()
 
     def stop_polling(self) -> None:
         if recorder := recorder_of(self):
@@ -72,6 +77,10 @@ class RecordingSpawner:
             raise
         recorder.polled(self, status, began)
         return status
+
+    async def poll_unrecorded(self) -> Any:
+        """What the deployment's own poll says, of a server that is no longer the present one."""
+        return await maybe_future(super().poll())  # type: ignore[misc]
 
     async def stop(self, *args: Any, **kwargs: Any) -> Any:
         try:

@@ -147,15 +147,16 @@ class Comparison:
             return None, None
         living = [pod for pod in pods if self.lives(pod)]
         if living:
-            return max(living, key=_age_order), None
+            return (living[0] if len(living) == 1 else max(living, key=_age_order)), None
         own = [pod for pod in pods if self.is_surely_of(pod, session)]
         return None, max(own, key=_age_order, default=None)
 
     def is_surely_of(self, pod: Pod, session: CheckedSession) -> bool:
         """Whether no later start can have made the pod: the session was still there when it was
         made, or the Hub shows it now, or this was known before."""
-        known = self.before.owner_of.get(pod.uid) == session.id
-        if known or session.id in self.matched.server_of:
+        if session.id in self.matched.server_of:
+            return True
+        if self.before.owner_of.get(pod.uid) == session.id:
             return True
         lived_until = max(alive_at(session), session.ended_after or session.started_at)
         return pod.created_at is not None and pod.created_at <= lived_until
@@ -172,8 +173,11 @@ class Comparison:
 
     def vouch(self, session: CheckedSession, at: datetime) -> None:
         """Some view says that it ran at this moment."""
-        if at >= session.started_at:
-            self.seen[session.id] = max(at, self.seen.get(session.id, at))
+        if at < session.started_at:
+            return
+        known = self.seen.get(session.id)
+        if known is None or known < at:
+            self.seen[session.id] = at
 
     def add(
         self,

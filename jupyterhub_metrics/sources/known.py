@@ -16,6 +16,9 @@ from .world import HubServer, HubView, Pod, PodView
 VIEWS_TO_BE_MISSED: Final = 2
 """Complete views in a row that must lack a server before its session is ended for that."""
 
+CONCLUDED: Final = ("hub_api", "pods", "container", "hub_start")
+"""Sources of ends that nobody saw happen."""
+
 
 def check_open(found: Comparison, session: CheckedSession) -> None:
     """A session that has not ended by what events say."""
@@ -69,13 +72,21 @@ def _check_shown(
 def _check_not_shown(
     found: Comparison, hub: HubView, session: CheckedSession, dead: Pod | None
 ) -> None:
-    vague = (session.username, session.server_name) in found.matched.vague
-    if vague or not found.is_old(session, hub.asked_at):
+    known_after = hub.asked_at > alive_at(session)
+    if (session.username, session.server_name) in found.matched.vague or not known_after:
         found.waiting.add(session.id)
         return
-    found.counts["missing"] += 1
+    # it counts at once, so that the end is known as narrowly as it was seen
     absence = Absence.after(found.before.lacked_by_hub.get(session.id), hub.answered_at)
     found.lacked_by_hub[session.id] = absence
+    if not found.is_old(session, hub.asked_at):
+        found.waiting.add(session.id)
+        return
+    if session.stop_failed and dead is None:
+        # the Hub has forgotten it, and the recorder polls it until it is gone
+        found.counts["outlived"] += 1
+        return
+    found.counts["missing"] += 1
     if dead is not None:
         _end_by_pod(found, session, dead)
         return
@@ -175,19 +186,19 @@ def check_ended(found: Comparison, session: CheckedSession) -> None:
     at, source = max(alive, default=(claimed, ""))
     if at > claimed + found.rules.grace:
         found.counts["ended_but_running" if server is not None else "outlived"] += 1
-        if session.end_source in ("hub_api", "pods", "container"):
+        if session.end_source in CONCLUDED:
             found.add(session, "corrected", source, at, at, {"corrects": "alive"})
-    elif dead is not None and session.ended_after != claimed:
-        _refine(found, session, dead)
+    elif session.ended_after != claimed and not (dead and _refine(found, session, dead)):
+        _narrow(found, session, claimed)
 
 
-def _refine(found: Comparison, session: CheckedSession, pod: Pod) -> None:
-    """The container's own record of an end that was only known to lie in an interval."""
+def _refine(found: Comparison, session: CheckedSession, pod: Pod) -> bool:
+    """The container's own record of an end that was only known to lie in an interval, if any."""
     gone = found.gone.get(pod.uid)
     by = gone.gone_before if gone else _fresh_at(found, session)
     record = container_end(pod, session.started_at, by)
     if record is None:
-        return
+        return False
     # who asked for it says more than how the process took it
     asked = (session.end_reason or "").startswith(("stopped_by_", "hub_shutdown"))
     found.corrections.append(
@@ -200,6 +211,33 @@ def _refine(found: Comparison, session: CheckedSession, pod: Pod) -> None:
             actor=session.ended_by if asked else None,
             exit_status=record.exit_status,
             facts=_memory_of(pod),
+        )
+    )
+    return True
+
+
+def _narrow(found: Comparison, session: CheckedSession, claimed: datetime) -> None:
+    """An earlier check saw it later than whoever told of its end, as after a lost outbox.
+
+    Only what was seen after it had become ready counts: it may have died while it was routed.
+    """
+    after = session.seen_at
+    if after is None or (session.alive_at is not None and after <= session.alive_at):
+        return
+    # a poll of the living Hub knows better than its API, which lags behind its polls
+    if session.end_source != "hub_start" or session.ended_after is None:
+        return
+    if not session.ended_after < after < claimed:
+        return
+    found.corrections.append(
+        ending(
+            session,
+            "hub_api",
+            after,
+            claimed,
+            session.end_reason,
+            actor=session.ended_by,
+            exit_status=session.exit_status,
         )
     )
 

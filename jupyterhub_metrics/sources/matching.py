@@ -61,7 +61,7 @@ def match(
         candidates = by_pod.get((pod.namespace, pod.name), ())
         owner = _owner_of(pod, candidates) or _owner_of(pod, _annotated(pod, by_key))
         key = (pod.username or "", pod.server_name or "")
-        stranger = strangers.get(key)
+        stranger = strangers.get(key) if strangers else None
         if stranger is not None and _is_later(stranger, owner, pod):
             matched.pods_of_unannounced[key].append(pod)
         elif owner is None:
@@ -78,15 +78,14 @@ def _match_server(
     if server.started_at is None:
         matched.vague.add(key)
         return
-    started_at = server.started_at
-    close = [
-        session
-        for session in by_key.get(key, ())
-        if session.username == server.username
-        and abs(session.started_at - started_at) <= START_TOLERANCE
-    ]
-    if close:
-        nearest = min(close, key=lambda session: abs(session.started_at - started_at))
+    nearest, least = None, START_TOLERANCE
+    for session in by_key.get(key, ()):
+        apart = abs(session.started_at - server.started_at)
+        if apart > least or session.username != server.username:
+            continue
+        if nearest is None or apart < least:
+            nearest, least = session, apart
+    if nearest is not None:
         matched.server_of[nearest.id] = server
     else:
         matched.unannounced.append(server)
@@ -132,10 +131,10 @@ def _annotated(pod: Pod, by_key: Mapping[Key, list[CheckedSession]]) -> Sequence
 
 def _owner_of(pod: Pod, candidates: Sequence[CheckedSession]) -> CheckedSession | None:
     """The latest session that had begun when the pod was made; any, if that is not known."""
-    created_at = pod.created_at
-    begun = [
-        session
-        for session in candidates
-        if created_at is None or session.started_at <= created_at + POD_TOLERANCE
-    ]
-    return max(begun, key=lambda session: session.started_at, default=None)
+    made_by = None if pod.created_at is None else pod.created_at + POD_TOLERANCE
+    owner = None
+    for session in candidates:
+        begun = made_by is None or session.started_at <= made_by
+        if begun and (owner is None or session.started_at > owner.started_at):
+            owner = session
+    return owner

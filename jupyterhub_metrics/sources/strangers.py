@@ -79,17 +79,13 @@ def clock_disagreements(found: Comparison) -> int:
     if found.hub is not None:
         count += abs(found.hub.clock_ahead_seconds) > CLOCK_TOLERANCE.total_seconds()
         latest = found.hub.answered_at + CLOCK_TOLERANCE
-        count += sum(
-            server.started_at is not None and server.started_at > latest
-            for server in found.hub.servers.values()
-        )
+        count += sum((one.started_at or latest) > latest for one in found.hub.servers.values())
     if found.pods is not None:
         latest = found.pods.fresh_at + CLOCK_TOLERANCE
         count += sum(
-            any(
-                moment is not None and moment > latest
-                for moment in (pod.created_at, pod.running_since, pod.finished_at)
-            )
+            (pod.created_at or latest) > latest
+            or (pod.running_since or latest) > latest
+            or (pod.finished_at or latest) > latest
             for pod in found.pods.pods.values()
         )
     return count

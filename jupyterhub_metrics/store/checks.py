@@ -21,7 +21,8 @@ class CheckedSession:
 
     ``original_username`` is the one of its identity, which its events carry. ``last_event_at``,
     ``alive_at`` and ``recorded`` speak of what the Hub's recorder told: its latest event, the
-    latest that saw the server alive, and whether it told anything at all. ``seen_at`` is the last
+    latest that saw the server alive, whether it told anything at all, and (``stop_failed``) whether
+    a stop raised, after which it alone knows the server. ``seen_at`` is the last
     moment at which an earlier check saw it running; the rest is what that check measured.
     """
 
@@ -38,6 +39,7 @@ class CheckedSession:
     end_reason: str | None = None
     end_source: str | None = None
     ended_by: str | None = None
+    exit_status: int | None = None
     image: str | None = None
     node: str | None = None
     namespace: str | None = None
@@ -45,6 +47,7 @@ class CheckedSession:
     last_event_at: datetime | None = None
     alive_at: datetime | None = None
     recorded: bool = False
+    stop_failed: bool = False
     seen_at: datetime | None = None
     polled_at: datetime | None = None
     active_seconds: float | None = None

@@ -169,6 +169,7 @@ gathered AS (
         ))[1] AS chosen_end,
         min(occurred_at) FILTER (WHERE kind = 'ready' AND not_before = not_after) AS ready_at,
         bool_or(kind = 'ready') AS was_ready,
+        bool_or(kind = 'ready' AND source <> 'hub_api') AS ready_told,
         bool_or(kind = 'requested'
             OR kind = 'ready' AND not_before = not_after) AS existence_seen,
         bool_or(source = 'simulation') AS simulated,
@@ -201,7 +202,10 @@ SELECT
     CASE
         WHEN ended_at IS NULL AND was_ready THEN 'running'
         WHEN ended_at IS NULL THEN 'starting'
-        WHEN (chosen_end).kind = 'failed' AND NOT was_ready THEN 'failed'
+        -- While a start is cancelled, the Hub's API calls the server ready for a second.
+        WHEN (chosen_end).kind = 'failed' AND NOT CASE
+            WHEN (chosen_end).source IN ('hub', 'hub_start') THEN ready_told ELSE was_ready
+        END THEN 'failed'
         ELSE 'ended'
     END AS state,
     CASE WHEN ready_at IS NOT NULL

@@ -29,6 +29,7 @@ SELECT
     sessions.end_reason,
     sessions.end_source,
     sessions.ended_by,
+    sessions.exit_status,
     sessions.image,
     sessions.node,
     sessions.namespace,
@@ -36,6 +37,7 @@ SELECT
     told.last_event_at,
     told.alive_at,
     told.recorded,
+    told.stop_failed,
     session_activity.seen_at,
     session_activity.polled_at,
     session_activity.active_seconds,
@@ -50,7 +52,8 @@ CROSS JOIN LATERAL (
         max(occurred_at) FILTER (
             WHERE kind IN ('ready', 'renamed') AND source LIKE 'hub%' AND source <> 'hub_api'
         ) AS alive_at,
-        bool_or(source LIKE 'hub%' AND source <> 'hub_api') AS recorded
+        bool_or(source LIKE 'hub%' AND source <> 'hub_api') AS recorded,
+        bool_or(kind = 'stop_failed') AS stop_failed
     FROM events
     WHERE events.session_id = sessions.id
 ) AS told

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -14,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import pytest_asyncio
+from hub_client import HubClient
 from hub_database import hub_environment, sessions_of
 from hub_process import POLL_SECONDS, HubProcess, until
 from observer import Observer
@@ -106,6 +109,66 @@ async def test_a_server_that_died_while_the_hub_was_down_ends_between_last_seen_
     assert row["ended_at"] == row["ended_after"], "time that nobody saw is not charged"
     assert (row["end_reason"], row["end_source"]) == ("died", "hub_start")
     assert row["exit_status"] is None, "after a restart nobody knows the status"
+
+
+async def test_a_server_that_died_while_it_was_routed_ends_like_any_other(hub: HubProcess) -> None:
+    # straight to the Hub: the proxy will be frozen, so that the route takes long
+    client = HubClient(f"http://127.0.0.1:{hub.hub_port}", hub.token)
+    await client.add_user("bob")
+    [proxy] = [
+        process
+        for process in psutil.Process(hub.pid).children()
+        if any("configurable-http-proxy" in word for word in process.cmdline())
+    ]
+    known = set(hub.servers.glob("*.json"))
+    proxy.suspend()
+    try:
+        asked = await client.request("POST", "/users/bob/server")
+        assert asked.status in (201, 202), asked.text
+        diaries: list[dict[str, Any]] = []
+
+        def has_answered() -> bool:
+            new = set(hub.servers.glob("*.json")) - known
+            diaries[:] = [json.loads(path.read_text()) for path in new]
+            return any("answered_at" in diary for diary in diaries)
+
+        await until(has_answered, "the server has answered the Hub")
+        os.kill(diaries[0]["pid"], signal.SIGKILL)
+        killed_at = time.time()
+        await until(
+            lambda: not psutil.pid_exists(diaries[0]["pid"]), "a poll has found it dead", seconds=10
+        )
+    finally:
+        proxy.resume()
+        client.close()
+    [row] = await sessions_once(hub, "bob", "ended")
+    after, before = row["ended_after"].timestamp(), row["ended_before"].timestamp()
+    assert asked.asked_at <= after <= killed_at <= before
+    assert before - after <= POLL_SECONDS + 1
+    assert (row["end_reason"], row["exit_status"]) == ("died", -signal.SIGKILL)
+
+
+async def test_a_hub_killed_in_the_middle_of_a_stop_ends_the_session_when_it_is_back(
+    hub: HubProcess, observer: Observer
+) -> None:
+    await observer.add_user("bea")
+    run = await observer.start_ready("bea", "work")
+    await hub.kill()
+    os.kill(run.pid, signal.SIGKILL)
+    with contextlib.closing(sqlite3.connect(hub.folder / "hub.sqlite")) as database, database:
+        # what a stop commits first; that the server has no start any more comes after it
+        changed = database.execute(
+            "UPDATE spawners SET server_id = NULL WHERE name = 'work' AND started IS NOT NULL"
+        )
+        assert changed.rowcount == 1
+    await hub.start()
+    [row] = await sessions_once(hub, "bea", "ended")
+    assert (row["end_reason"], row["end_source"]) == ("died", "hub_start")
+    assert row["ended_after"].timestamp() <= run.gone_at
+    again = await observer.start_ready("bea", "work")
+    [same, _] = await sessions_once(hub, "bea", "ended", "running")
+    assert same == row
+    await observer.stop(again)
 
 
 async def test_events_wait_for_a_killed_service(hub: HubProcess, observer: Observer) -> None:

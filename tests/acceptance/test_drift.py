@@ -71,6 +71,17 @@ async def gauge(hub: HubProcess, series: str) -> float:
     return float(line.split()[1])
 
 
+async def checked_again(hub: HubProcess) -> None:
+    """Twice at least, so that what is missing would have been ended, and with all grace over."""
+    count = "jupyterhub_metrics_check_duration_seconds_count"
+    before = await gauge(hub, count)
+
+    async def is_so() -> bool:
+        return await gauge(hub, count) >= before + GRACE_SECONDS / CHECK_SECONDS + 3
+
+    await until(is_so, "more checks were made", every_seconds=0.2)
+
+
 def moment(value: float) -> datetime:
     return datetime.fromtimestamp(value).astimezone()
 
@@ -172,6 +183,27 @@ async def test_a_server_that_lives_on_is_left_open_while_the_hub_is_away(
     assert (seen["session_id"], seen["user_email"], seen["pod_name"]) == (row["id"], "cleo", None)
     assert await session_once(hub, username="cleo", state="running") == row
     await observer.stop(run)
+
+
+async def test_a_named_server_outlives_the_deletion_of_its_user_and_stays_recorded(
+    hub: HubProcess, observer: Observer
+) -> None:
+    """JupyterHub refuses to delete a user whose named server runs, halfway and with a 500."""
+    await hub.start()
+    await observer.add_user("dan")
+    run = await observer.start_ready("dan", "work")
+    row = await session_once(hub, username="dan", state="running")
+    refused = await hub.client.request("DELETE", "/users/dan")
+    assert refused.status == 500
+    await checked_again(hub)
+    assert await session_once(hub, username="dan", state="running") == row
+    await observer.stop(run)
+    ended = await session_once(hub, username="dan", state="ended")
+    assert ended["end_reason"] == "stopped_by_service"
+    assert ended["ended_after"] == ended["ended_before"]
+    assert (await hub.client.request("DELETE", "/users/dan")).status == 204
+    await checked_again(hub)
+    assert await session_once(hub, username="dan") == ended
 
 
 async def test_groups_are_remembered_with_their_dates(hub: HubProcess, observer: Observer) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import time
 import urllib.parse
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,7 +15,7 @@ import pytest
 import pytest_asyncio
 from hub_client import Visitor
 from hub_database import hub_environment, rows_of, sessions_of
-from hub_process import HubProcess, until
+from hub_process import POLL_SECONDS, HubProcess, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -115,15 +118,15 @@ async def test_an_authenticator_that_refuses_before_the_start_makes_no_session(
     assert row["reason"] == "pre_spawn_failed"
 
 
-async def test_a_stop_that_raised_is_no_end_and_tells_no_secret(hub: HubProcess) -> None:
+async def test_a_stop_that_raised_is_no_end_until_the_process_is_gone(hub: HubProcess) -> None:
     assert await start(hub, "stubborn") in (201, 202)
     await ready(hub, "stubborn")
     await hub.client.request("DELETE", "/users/stubborn/server")
 
-    async def told() -> bool:
+    async def is_told() -> bool:
         return any(row["kind"] == "stop_failed" for row in await rows_of(hub, "events"))
 
-    await until(told, "the failed stop is stored")
+    await until(is_told, "the failed stop is stored")
     (session,) = [row for row in await sessions_of(hub) if row["username"] == "stubborn"]
     assert (session["state"], session["ended_at"]) == ("running", None)
     events = [row for row in await rows_of(hub, "events") if row["username"] == "stubborn"]
@@ -132,6 +135,30 @@ async def test_a_stop_that_raised_is_no_end_and_tells_no_secret(hub: HubProcess)
     assert json.loads(failed["facts"])["error"] == "OSError"
     assert failed["actor"] == "service:observer"
     assert "hidden" not in repr(events)
+
+    # the Hub has forgotten it, and its process lives on
+    model = await hub.client.server("stubborn", "")
+    assert model is None
+    [diary] = [
+        diary
+        for diary in (json.loads(path.read_text()) for path in hub.servers.glob("*.json"))
+        if diary["username"] == "stubborn"
+    ]
+    await asyncio.sleep(POLL_SECONDS + 1)
+    os.kill(diary["pid"], signal.SIGKILL)
+    killed_at = time.time()
+    found: list[dict[str, Any]] = []
+
+    async def ended() -> bool:
+        found[:] = [row for row in await sessions_of(hub) if row["username"] == "stubborn"]
+        return found[0]["state"] == "ended"
+
+    await until(ended, "its true end is stored")
+    after, before = found[0]["ended_after"].timestamp(), found[0]["ended_before"].timestamp()
+    assert after <= killed_at <= before
+    assert before - after <= POLL_SECONDS + 1
+    told = found[0]["end_reason"], found[0]["ended_by"], found[0]["end_source"]
+    assert told == ("stopped_by_service", "service:observer", "hub_poll")
 
 
 async def test_a_full_hub_rejects_by_its_limit_of_servers(hub: HubProcess) -> None:

@@ -87,6 +87,26 @@ async def test_a_late_exact_stop_replaces_an_earlier_correction(store: Store) ->
     assert exact.end_reason == "stopped_by_user"
 
 
+async def test_a_start_that_the_hub_calls_failed_was_not_ready_whatever_its_api_showed(
+    store: Store,
+) -> None:
+    shown = event("ready", 3, bounds=(0, 3), source="hub_api")
+    cancelled = event("failed", 4, reason="cancelled")
+    await store.ingest([event("requested"), shown, cancelled])
+    [session] = await store.sessions_of_user("campus", "ada", at(-1), at(100), limit=10)
+    assert (session.state, session.seconds(at(100))) == ("failed", 0.0)
+
+
+async def test_a_start_that_a_check_calls_failed_was_ready_if_a_check_saw_it_so(
+    store: Store,
+) -> None:
+    shown = event("ready", 3, bounds=(0, 3), source="hub_api")
+    missed = event("failed", 4, bounds=(4, 9), source="hub_api", reason="unseen")
+    await store.ingest([event("requested"), shown, missed])
+    [session] = await store.sessions_of_user("campus", "ada", at(-1), at(100), limit=10)
+    assert session.state == "ended"
+
+
 async def test_a_rejected_request_is_kept_and_makes_no_session(
     store: Store, postgres_dsn: str
 ) -> None:

@@ -60,6 +60,23 @@ def test_a_session_is_ended_when_two_views_in_a_row_lack_it() -> None:
     assert counted(second) == {"missing": 1}
 
 
+def test_one_whose_stop_raised_is_left_to_the_recorder_which_polls_it() -> None:
+    left = session(stop_failed=True)
+    *_, third = rounds(
+        *((hub_view(seconds), None) for seconds in (600, 900, 1200)), sessions=[left]
+    )
+    assert (third.corrections, counted(third)) == ((), {"outlived": 1})
+
+
+def test_one_whose_stop_raised_ends_with_its_pod() -> None:
+    left = session(stop_failed=True)
+    there = (hub_view(300), pod_view(300, [pod()]))
+    ended = pod(finished_at=at(500), finish_reason="Completed", exit_status=0)
+    first, second = rounds(there, (hub_view(600), pod_view(600, [ended])), sessions=[left])
+    assert counted(first) == {"outlived": 1}
+    assert (only(second).source, only(second).not_after) == ("container", at(500))
+
+
 def test_one_view_that_shows_it_again_forgets_that_it_was_missed() -> None:
     found = rounds(
         (hub_view(300), None),
