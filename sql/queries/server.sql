@@ -32,7 +32,9 @@ SELECT pg_advisory_xact_lock(7236280, 1);
 
 -- name: has_migrations
 -- Whether anything of ours was ever installed here.
-SELECT to_regclass('schema_migrations') IS NOT NULL;
+-- Looked for in the catalogue: a name that was looked up before is remembered as not there.
+SELECT EXISTS (
+    SELECT FROM pg_class WHERE relname = 'schema_migrations' AND pg_table_is_visible(oid));
 
 -- name: applied_migrations
 -- What was applied, in order.
