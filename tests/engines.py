@@ -26,6 +26,7 @@ ON_BOTH = {
     "test_store_fold",
     "test_store_migrations",
     "test_store_observations",
+    "test_store_plans",
     "test_store_time_bucket",
     "test_store_upkeep",
 }
