@@ -17,7 +17,7 @@ SELECT EXISTS (
     FROM pg_available_extension_versions AS offered
     JOIN pg_roles AS role ON role.rolname = current_user
     WHERE offered.name = 'timescaledb'
-        AND current_setting('timescaledb.max_background_workers', true) IS NOT NULL
+        AND current_setting('timescaledb.disable_load', true) IS NOT NULL
         AND (NOT offered.superuser OR role.rolsuper
             OR offered.trusted AND has_database_privilege(current_database(), 'CREATE'))
 ) AND NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb');
