@@ -278,3 +278,36 @@ $$;
 
 COMMENT ON FUNCTION usage_close IS
     'Counts the next days that lie before the given one; false when there are none.';
+
+CREATE FUNCTION usage_differences(
+    since date DEFAULT '-infinity', until date DEFAULT 'infinity'
+) RETURNS TABLE (day date, server_id integer) LANGUAGE sql STABLE AS $$
+    WITH amounts AS (
+        SELECT 1 AS side, usage_days.*
+        FROM usage_days
+        WHERE usage_days.day >= since AND usage_days.day < until
+        UNION ALL
+        SELECT -1, counted.*
+        FROM usage_closed
+        CROSS JOIN LATERAL usage_counted(ARRAY[ROW(
+            NULL, usage_midnight(since), usage_midnight(least(until, before)))::usage_span]
+        ) AS counted
+    )
+    SELECT differing.day, differing.server_id
+    FROM (
+        SELECT amounts.day, amounts.server_id, description_id, node_id, what, sum(side * amount)
+        FROM amounts
+        CROSS JOIN LATERAL (
+            VALUES (-1, running_microseconds), (-2, waiting_microseconds), (-3, amounts.starts),
+                (-4, failures), (-5, 1)
+            UNION ALL
+            SELECT one & 255, one >> 8 FROM unnest(hours) AS one
+        ) AS parts (what, amount)
+        GROUP BY amounts.day, amounts.server_id, description_id, node_id, what
+        HAVING sum(side * amount) <> 0
+    ) AS differing
+    GROUP BY differing.day, differing.server_id
+$$;
+
+COMMENT ON FUNCTION usage_differences IS
+    'Closed days of servers in [since, until) whose usage is not what sessions say. Must be none.';
