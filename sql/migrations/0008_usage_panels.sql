@@ -22,14 +22,35 @@ $$;
 
 COMMENT ON FUNCTION usage_bounds IS 'When the buckets begin that overlap [since, until).';
 
--- Counting up and down over the sorted starts and ends: what it costs is the number of sessions,
--- not of buckets that each of them covers. bounds are buckets in order, the first at or before
--- all stretches; a stretch is whole buckets, but for since and until.
-CREATE FUNCTION usage_sweep(
-    stretches tstzmultirange, bounds timestamptz[], by_dimension text
-) RETURNS TABLE (bucket integer, hub text, value text, users bigint, running bigint)
+-- Counting up and down over starts and ends: what it costs is the number of sessions, not of the
+-- buckets that each of them covers. bounds are by usage_clock the beginnings of buckets in order,
+-- the first at or before all stretches, and the end of the last; a stretch is whole buckets.
+CREATE FUNCTION usage_sweep(stretches tstzmultirange, bounds bigint[], by_dimension text)
+    RETURNS TABLE (bucket integer, hub text, value text, users bigint, running bigint)
     LANGUAGE sql STABLE AS $$
-    WITH served AS MATERIALIZED (
+    WITH found AS MATERIALIZED (
+        SELECT
+            server_id,
+            CASE WHEN by_dimension = 'node' THEN node_id END AS node_id,
+            CASE WHEN by_dimension IN ('image', 'profile', 'gpus') THEN description_id END
+                AS description_id,
+            begins,
+            ends,
+            width_bucket(begins, bounds) AS first_bucket,
+            width_bucket(ends - 1, bounds) AS last_bucket
+        FROM unnest(stretches) AS stretch
+        CROSS JOIN LATERAL (
+            SELECT
+                session.*,
+                usage_clock(greatest(started_at, lower(stretch))) AS begins,
+                usage_clock(least(ended_at, upper(stretch))) AS ends
+            FROM sessions_overlapping(lower(stretch), upper(stretch)) AS session
+            WHERE state IN ('running', 'ended')
+            OFFSET 0
+        ) AS clipped
+        WHERE begins < ends
+    ),
+    served AS MATERIALIZED (
         SELECT
             servers.hub,
             servers.username,
@@ -39,60 +60,43 @@ CREATE FUNCTION usage_sweep(
                 WHEN 'profile' THEN descriptions.profile
                 WHEN 'gpus' THEN descriptions.gpus::text
             END AS value,
-            begins,
-            ends,
-            width_bucket(begins, bounds) AS first_bucket,
-            width_bucket(ends - interval '1 microsecond', bounds) AS last_bucket
-        FROM unnest(stretches) AS stretch
-        CROSS JOIN LATERAL sessions_overlapping(lower(stretch), upper(stretch)) AS session
-        CROSS JOIN LATERAL (
-            SELECT
-                greatest(session.started_at, lower(stretch)) AS begins,
-                least(session.ended_at, upper(stretch)) AS ends
-            OFFSET 0
-        ) AS clipped
-        JOIN servers ON servers.id = session.server_id
-        JOIN descriptions ON descriptions.id = session.description_id
-        LEFT JOIN words AS node ON node.id = session.node_id
-        WHERE session.state IN ('running', 'ended') AND begins < ends
+            found.*
+        FROM found
+        JOIN servers ON servers.id = found.server_id
+        LEFT JOIN descriptions ON descriptions.id = found.description_id
+        LEFT JOIN words AS node ON node.id = found.node_id
+    ),
+    -- a user with several servers in a bucket is one
+    present AS MATERIALIZED (
+        SELECT hub, value, unnest(range_agg(int4range(first_bucket, last_bucket, '[]'))) AS buckets
+        FROM served
+        GROUP BY hub, value, username
     ),
     turns AS (
-        -- a user with several servers in a bucket is one
-        SELECT hub, value, lower(present) AS bucket, 1 AS users, 0 AS servers, 0::bigint AS running
-        FROM (
-            SELECT hub, value, unnest(range_agg(int4range(first_bucket, last_bucket, '[]')))
-                AS present
-            FROM served
-            GROUP BY hub, value, username
-        ) AS spans
+        SELECT hub, value, lower(buckets) AS bucket, 1 AS users, 0 AS servers, 0::bigint AS running
+        FROM present
         UNION ALL
-        SELECT hub, value, upper(present), -1, 0, 0
-        FROM (
-            SELECT hub, value, unnest(range_agg(int4range(first_bucket, last_bucket, '[]')))
-                AS present
-            FROM served
-            GROUP BY hub, value, username
-        ) AS spans
+        SELECT hub, value, upper(buckets), -1, 0, 0 FROM present
         UNION ALL
-        SELECT hub, value, first_bucket, 0, 0,
-            usage_clock(least(ends, bounds[first_bucket + 1])) - usage_clock(begins)
+        -- the first bucket, whole ones from there to the last, and the last
+        SELECT
+            hub, value, first_bucket, 0, 0, least(ends, bounds[first_bucket + 1]) - begins
         FROM served
-        UNION ALL
-        -- the bucket in which it ends, and between the two whole ones
-        SELECT hub, value, last_bucket, 0, -1, usage_clock(ends) - usage_clock(bounds[last_bucket])
-        FROM served
-        WHERE last_bucket > first_bucket
         UNION ALL
         SELECT hub, value, first_bucket + 1, 0, 1, 0 FROM served WHERE last_bucket > first_bucket
+        UNION ALL
+        SELECT hub, value, last_bucket, 0, -1, ends - bounds[last_bucket]
+        FROM served
+        WHERE last_bucket > first_bucket
     ),
     steps AS (
         SELECT
             hub,
             value,
             turns.bucket,
-            sum(turns.running) AS running,
-            sum(sum(turns.users)) OVER along AS users,
-            sum(sum(turns.servers)) OVER along AS servers,
+            sum(turns.running)::bigint AS running,
+            (sum(sum(turns.users)) OVER along)::bigint AS users,
+            (sum(sum(turns.servers)) OVER along)::bigint AS servers,
             lead(turns.bucket) OVER along AS next_bucket
         FROM turns
         GROUP BY hub, value, turns.bucket
@@ -102,14 +106,16 @@ CREATE FUNCTION usage_sweep(
         filled,
         hub,
         value,
-        users::bigint,
-        (servers * (usage_clock(bounds[filled + 1]) - usage_clock(bounds[filled]))
-            + CASE WHEN filled = steps.bucket THEN running ELSE 0 END)::bigint
+        users,
+        servers * (bounds[filled + 1] - bounds[filled])
+            + CASE WHEN filled = steps.bucket THEN running ELSE 0 END
     FROM steps
     CROSS JOIN LATERAL generate_series(
         steps.bucket, greatest(steps.bucket, next_bucket - 1)) AS filled
     WHERE users > 0
 $$;
+
+COMMENT ON FUNCTION usage_sweep IS 'Distinct users and microseconds of each bucket, from sessions.';
 
 CREATE FUNCTION usage_over_time(
     since timestamptz, until timestamptz, step interval, by_dimension text DEFAULT 'hub',
@@ -166,28 +172,42 @@ BEGIN
     ELSIF unit = 'hour' THEN
         RETURN QUERY
         SELECT
-            usage_midnight(summary.day) + (one.hour - 1) * interval '1 hour', summary.hub,
+            midnight + (one.hour - 1) * interval '1 hour', summary.hub,
             summary.value, one.users::bigint,
             one.running / 1000000.0::double precision,
             one.running / 3600000000.0::double precision
-        FROM unnest(summarised) AS part
-        JOIN usage_summary AS summary ON summary.day >= usage_day(lower(part))
-            AND summary.day <= usage_day(upper(part) - interval '1 microsecond')
+        FROM (
+            SELECT
+                usage_summary.*, usage_midnight(day) AS midnight, lower(part) AS part_since,
+                upper(part) AS part_until
+            FROM unnest(summarised) AS part
+            JOIN usage_summary ON usage_summary.day >= usage_day(lower(part))
+                AND usage_summary.day <= usage_day(upper(part) - interval '1 microsecond')
+            WHERE usage_summary.dimension = by_dimension
+            -- so that midnights are found once a day
+            OFFSET 0
+        ) AS summary
         CROSS JOIN LATERAL unnest(summary.hour_users, summary.hour_microseconds)
             WITH ORDINALITY AS one (users, running, hour)
-        WHERE summary.dimension = by_dimension
-            AND one.users > 0
-            AND usage_midnight(summary.day) + (one.hour - 1) * interval '1 hour' <@ part;
+        WHERE one.users > 0
+            AND midnight + (one.hour - 1) * interval '1 hour' >= part_since
+            AND midnight + (one.hour - 1) * interval '1 hour' < part_until;
     END IF;
-    bounds := bounds || ends;
     RETURN QUERY
     SELECT
         bounds[swept.bucket], swept.hub, swept.value, swept.users,
         swept.running / 1000000.0::double precision,
-        swept.running / 1000000.0::double precision / extract(epoch FROM
-            bounds[swept.bucket + 1] - greatest(since, bounds[swept.bucket]))::double precision
-    FROM usage_sweep(
-        tstzmultirange(tstzrange(since, ends)) - summarised, bounds, by_dimension) AS swept;
+        swept.running / (clocks[swept.bucket + 1] - clocks[swept.bucket])::double precision
+    FROM (
+        SELECT ARRAY(
+            SELECT usage_clock(greatest(moment, since))
+            FROM unnest(bounds || ends) WITH ORDINALITY AS bound (moment, place)
+            ORDER BY place
+        ) AS clocks
+        OFFSET 0
+    ) AS cut
+    CROSS JOIN LATERAL usage_sweep(
+        tstzmultirange(tstzrange(since, ends)) - summarised, clocks, by_dimension) AS swept;
 END
 $$;
 
@@ -286,7 +306,7 @@ $$;
 
 CREATE FUNCTION top_users(since timestamptz, until timestamptz, at_most integer DEFAULT 100)
     RETURNS TABLE (hub text, username text, hours double precision, starts bigint)
-    LANGUAGE sql STABLE AS $$
+    LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
     SELECT
         servers.hub, servers.username,
         sum(total.running)::bigint / 3600000000.0::double precision AS hours,
@@ -305,41 +325,56 @@ $$;
 
 COMMENT ON FUNCTION top_users IS 'Who ran servers longest, with the hours and how many they began.';
 
+-- By numbers for as long as possible: names are long to compare. The memory is what a year of
+-- many users needs to be added up without a file.
 CREATE FUNCTION image_table(since timestamptz, until timestamptz)
     RETURNS TABLE (
         hub text, image text, users bigint, hours double precision, starts bigint)
-    LANGUAGE sql STABLE AS $$
-    SELECT
-        by_user.hub,
-        by_user.image,
-        count(*) FILTER (WHERE by_user.running > 0),
-        sum(by_user.running)::bigint / 3600000000.0::double precision AS hours,
-        sum(by_user.starts)::bigint
-    FROM (
-        -- by numbers: names are long to compare
-        SELECT
-            person.first_id AS person_id,
-            picture.first_id AS picture_id,
-            min(person.hub) AS hub,
-            min(picture.image) AS image,
-            sum(total.running) AS running,
-            sum(total.starts) AS starts
-        FROM (
-            SELECT server_id, description_id, sum(running) AS running, sum(starts) AS starts
-            FROM usage_totals(since, until)
-            GROUP BY server_id, description_id
-        ) AS total
+    LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
+    WITH total AS MATERIALIZED (
+        SELECT server_id, description_id, sum(running)::bigint AS running, sum(starts) AS starts
+        FROM usage_totals(since, until)
+        GROUP BY server_id, description_id
+    ),
+    person AS MATERIALIZED (
+        SELECT servers.id, servers.hub, first_id
+        FROM servers
         JOIN (
-            SELECT id, hub, min(id) OVER (PARTITION BY servers.hub, servers.username) AS first_id
+            SELECT servers.hub, servers.username, min(id) AS first_id
             FROM servers
-        ) AS person ON person.id = total.server_id
+            GROUP BY servers.hub, servers.username
+        ) AS named USING (hub, username)
+    ),
+    by_user AS (
+        SELECT
+            person.hub, person.first_id, picture.first_id AS picture_id,
+            sum(total.running)::bigint AS running, sum(total.starts)::bigint AS starts
+        FROM total
+        JOIN person ON person.id = total.server_id
         JOIN (
-            SELECT id, image, min(id) OVER (PARTITION BY image) AS first_id FROM descriptions
+            SELECT descriptions.id, first_id
+            FROM descriptions
+            JOIN (
+                SELECT descriptions.image, min(id) AS first_id
+                FROM descriptions
+                GROUP BY descriptions.image
+            ) AS named ON coalesce(named.image, '') = coalesce(descriptions.image, '')
         ) AS picture ON picture.id = total.description_id
-        GROUP BY person.first_id, picture.first_id
-    ) AS by_user
-    GROUP BY by_user.hub, by_user.image
-    ORDER BY hours DESC, by_user.hub, by_user.image
+        GROUP BY person.hub, person.first_id, picture.first_id
+    )
+    SELECT by_image.hub, descriptions.image, by_image.users, by_image.hours, by_image.starts
+    FROM (
+        SELECT
+            by_user.hub,
+            by_user.picture_id,
+            count(*) FILTER (WHERE by_user.running > 0) AS users,
+            sum(by_user.running)::bigint / 3600000000.0::double precision AS hours,
+            sum(by_user.starts)::bigint AS starts
+        FROM by_user
+        GROUP BY by_user.hub, by_user.picture_id
+    ) AS by_image
+    JOIN descriptions ON descriptions.id = by_image.picture_id
+    ORDER BY by_image.hours DESC, by_image.hub, descriptions.image
 $$;
 
 COMMENT ON FUNCTION image_table IS
