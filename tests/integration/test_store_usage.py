@@ -79,7 +79,7 @@ async def live_through(
     store: Store, connection: asyncpg.Connection, history: Sequence[list[Event] | int]
 ) -> None:
     await forget_everything(connection)
-    await connection.execute("TRUNCATE usage_days; UPDATE usage_closed SET before = '-infinity'")
+    await connection.execute("TRUNCATE usage_days, usage_months, usage_summary, usage_due; UPDATE usage_closed SET before = '-infinity'")
     for step in history:
         if isinstance(step, int):
             await connection.fetchval("SELECT usage_close('2026-04-03', $1)", step)
