@@ -52,9 +52,10 @@ async def rebuild(connection: asyncpg.Connection, now: datetime, progress: Progr
         bounds = await connection.fetchrow(query("sessions_filed"), timeout=_STATEMENT_SECONDS)
         folded = 0
         for since, until, done in portions(bounds["first_at"], bounds["last_at"]):
-            folded += await connection.fetchval(
+            count = await connection.fetchval(
                 query("fold_filed"), since, until, timeout=_STATEMENT_SECONDS
             )
+            folded += count or 0
             progress("sessions", done)
         await _each(connection, "restore_open_activity", "restore_ended_activity")
         await _each(connection, "analyse_sessions")

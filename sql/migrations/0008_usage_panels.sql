@@ -260,7 +260,7 @@ CREATE FUNCTION usage_totals(since timestamptz, until timestamptz)
     LANGUAGE sql STABLE AS $$
     WITH days AS MATERIALIZED (
         SELECT
-            usage_day(since + interval '1 day' - interval '1 microsecond') AS first_day,
+            usage_day(since + interval '24 hours' - interval '1 microsecond') AS first_day,
             least(usage_day(least(until, now())), before) AS last_day
         FROM usage_closed
     ),

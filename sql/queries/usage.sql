@@ -73,15 +73,18 @@ WHERE session_id IS NOT NULL;
 
 -- name: fold_filed
 -- Folds the sessions that started in [$1, $2); gives how many.
-SELECT count(*) FROM (
-    SELECT session_refold(array_agg(session_id), array_agg(filed_at)), unnest(array_agg(session_id))
+SELECT cardinality(filed.ids)
+FROM (
+    SELECT array_agg(session_id) AS ids, array_agg(filed_at) AS starts
     FROM (
         SELECT DISTINCT session_id, filed_at
         FROM event_rows
         WHERE filed_at >= $1 AND filed_at < $2 AND session_id IS NOT NULL
-    ) AS filed
+    ) AS sessions_filed
     HAVING count(*) > 0
-) AS folded;
+    OFFSET 0
+) AS filed
+CROSS JOIN LATERAL session_refold(filed.ids, filed.starts);
 
 -- name: close_usage_days
 -- Counts the usage of the next days that ended before $1, at most $2; whether there were any.

@@ -136,7 +136,7 @@ async def test_any_panel_of_any_window_is_what_sessions_say(
             if row["hours"] or row["starts"]
         } == expected_images(sessions, window)
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(histories(), st.sampled_from([0, 7, 20]), PANEL_WINDOWS, STEPS, DIMENSIONS)
     def check(
         history: list[list[Event] | int],
