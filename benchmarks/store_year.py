@@ -1,6 +1,6 @@
 """Measures the store with a year of truth: rebuild, panels, upkeep, bytes, and errors in hours.
 
-    python benchmarks/store_year.py [--users 2000] [--sessions 511000] [--days 365] [--dsn-file FILE]
+    python benchmarks/store_year.py [--users N] [--sessions N] [--days N] [--dsn-file FILE]
 
 Ingests the year's events (three for each session) into the embedded PostgreSQL, or into the empty
 database in --dsn-file, rebuilds sessions and usage from them, lets upkeep summarise, and asks what
@@ -38,14 +38,20 @@ PANELS = {
 BATCH = 3000
 
 
+def passable(folder: str) -> Path:
+    """Open to the embedded server's own account."""
+    path = Path(folder)
+    path.chmod(0o711)
+    return path
+
+
 @asynccontextmanager
-async def database(dsn_file: Path | None) -> AsyncIterator[str]:
-    if dsn_file is not None:
-        yield dsn_file.read_text().strip()
+async def database(given: str | None) -> AsyncIterator[str]:
+    if given is not None:
+        yield given
         return
     with tempfile.TemporaryDirectory(prefix="jhm-", dir="/tmp") as folder:
-        Path(folder).chmod(0o711)
-        server = EmbeddedServer(Path(folder))
+        server = EmbeddedServer(passable(folder))
         yield await server.start()
         await server.stop()
 
@@ -160,13 +166,14 @@ async def sizes(connection: asyncpg.Connection, users: int, days: int) -> None:
     print(f"{total / 1e6:.0f} MB in tables, {share / 1e6:.3f} MB per user and year:")
     for row in rows:
         if row["bytes"] > 100_000:
-            print(f"  {row["name"]}: {float(row["bytes"]) / 1e6:.1f} MB")
+            name, megabytes = row["name"], float(row["bytes"]) / 1e6
+            print(f"  {name}: {megabytes:.1f} MB")
 
 
-async def measure(options: argparse.Namespace) -> None:
+async def measure(options: argparse.Namespace, given: str | None) -> None:
     runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
     until = year.BEGIN + timedelta(days=options.days + 4)
-    async with database(options.dsn_file) as dsn:
+    async with database(given) as dsn:
         store = await open_store(dsn)
         await ingest(store, runs)
         await rebuild(store, len(runs))
@@ -186,7 +193,9 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=year.SESSIONS)
     parser.add_argument("--days", type=int, default=year.DAYS)
     parser.add_argument("--dsn-file", type=Path)
-    asyncio.run(measure(parser.parse_args()))
+    options = parser.parse_args()
+    given = options.dsn_file.read_text().strip() if options.dsn_file else None
+    asyncio.run(measure(options, given))
 
 
 if __name__ == "__main__":

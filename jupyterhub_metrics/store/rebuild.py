@@ -89,9 +89,7 @@ async def differences(
             days.update(row["day"] for row in rows)
             progress("usage", done)
         rows = await connection.fetch(query("rollups_that_differ"), timeout=_STATEMENT_SECONDS)
-    return Differences(
-        frozenset(sessions), frozenset(days), frozenset(row["day"] for row in rows)
-    )
+    return Differences(frozenset(sessions), frozenset(days), frozenset(row["day"] for row in rows))
 
 
 async def _each(connection: asyncpg.Connection, *names: str) -> None:

@@ -81,7 +81,10 @@ async def live_through(
     await forget_everything(connection)
     # from here on triggers are wanted
     await connection.execute("RESET session_replication_role")
-    await connection.execute("TRUNCATE usage_days, usage_months, usage_summary, usage_due; UPDATE usage_closed SET before = '-infinity'")
+    await connection.execute(
+        "TRUNCATE usage_days, usage_months, usage_summary, usage_due; "
+        "UPDATE usage_closed SET before = '-infinity'"
+    )
     for step in history:
         if isinstance(step, int):
             await connection.fetchval("SELECT usage_close('2026-04-03', $1)", step)

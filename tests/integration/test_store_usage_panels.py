@@ -177,7 +177,9 @@ async def test_a_rebuild_gives_what_was_there_and_verify_finds_what_is_not(
     spoilt = "UPDATE usage_days SET waiting_microseconds = 1 WHERE day = '2026-03-02'"
     await connection.execute(spoilt)
     await connection.execute("UPDATE usage_summary SET users = 9 WHERE day = '2026-03-01'")
-    await connection.execute("UPDATE ended_sessions SET ready_at = NULL WHERE id = $1", lives[2].session_id)
+    await connection.execute(
+        "UPDATE ended_sessions SET ready_at = NULL WHERE id = $1", lives[2].session_id
+    )
     found = await store.verify(now)
     assert found.sessions == {lives[2].session_id}
     assert [day.isoformat() for day in sorted(found.usage_days)][:2] == ["2026-03-01", "2026-03-02"]
