@@ -28,6 +28,9 @@ class Command:
 
 COMMANDS: Final = {
     "db": Command("store.command", "migrate the database, or print its status", "service"),
+    "users": Command(
+        "sources.users_command", "tell e-mail, name, department and job title of users", "service"
+    ),
     "demo": Command("demo.command", "run a complete Hub with a simulated past", "demo"),
 }
 

@@ -223,6 +223,10 @@ class Store:
         """Everyone who had a session in the Hub or of whom a source told, by name."""
         return [Person(**dict(row)) for row in await self._fetch("people_of_hub", hub)]
 
+    async def hubs(self) -> list[str]:
+        """The Hubs that had a session or of whose users a source told, by name."""
+        return [row["hub"] for row in await self._fetch("hubs")]
+
     async def people_sources(self) -> list[str]:
         """The sources that tell of people, the one whose word counts most first."""
         return [row["source"] for row in await self._fetch("people_sources")]

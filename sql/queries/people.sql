@@ -77,3 +77,7 @@ WHERE given.source = kept.source AND kept.rank <> given.rank;
 -- name: people_told_of
 -- Everyone of whom a source ever told, by Hub.
 SELECT hub, array_agg(DISTINCT username) AS usernames FROM people_said GROUP BY hub ORDER BY hub;
+
+-- name: hubs
+-- The Hubs of which anything is known, by name.
+SELECT hub FROM sessions UNION SELECT hub FROM people_said ORDER BY hub;
