@@ -85,8 +85,11 @@ class MicrosoftGraph(LoggingConfigurable):
 
     @property
     def configured(self) -> bool:
-        """Whether there is a tenant to ask."""
-        return bool(self.tenant)
+        """Whether there is a tenant to ask and a secret to ask with."""
+        # clusters put a tenant and a client into pods that have no secret
+        return bool(
+            self.tenant and (self.client_secret_file or self.environment.get("AZURE_CLIENT_SECRET"))
+        )
 
     async def people(self, known: Sequence[Person]) -> dict[str, dict[str, str | None]]:
         """What the directory says of the users that are known, by the user's name in the Hub.

@@ -210,6 +210,8 @@ class Store:
 
     async def record_people(self, statements: Sequence[Statement]) -> None:
         """Keep what sources said of people, all of it or nothing; the same again adds nothing."""
+        if not statements:
+            return
 
         async def record(connection: asyncpg.Connection) -> None:
             async with connection.transaction():
