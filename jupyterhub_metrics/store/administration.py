@@ -52,7 +52,7 @@ async def read_status(dsn: str) -> Status:
 
     Raises DatabaseUnavailable, or SchemaMismatch for a schema that this code does not know.
     """
-    async with _connected(dsn) as connection, connection.transaction(readonly=True):
+    async with connected(dsn) as connection, connection.transaction(readonly=True):
         capabilities = await read_capabilities(connection)
         known = known_migrations()
         applied = await applied_migrations(connection)
@@ -73,7 +73,7 @@ async def read_status(dsn: str) -> Status:
 
 async def migrate_database(dsn: str) -> list[Migration]:
     """Apply what is pending; gives what was applied. Raises like :func:`read_status`."""
-    async with _connected(dsn) as connection:
+    async with connected(dsn) as connection:
         await read_capabilities(connection)
         return await migrate(connection, known_migrations())
 
@@ -102,7 +102,8 @@ async def embedded_dsn(data_dir: Path, *, create: bool) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of its own; raises DatabaseUnavailable and its like in place of asyncpg's."""
     with connecting(dsn):
         connection = await asyncpg.connect(
             dsn,

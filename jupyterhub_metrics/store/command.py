@@ -1,4 +1,4 @@
-"""``jupyterhub-metrics db``: migrate the database and say what is in it.
+"""``jupyterhub-metrics db``: migrate the database, say what is in it, and who may do what.
 
 Called by the command line.
 """
@@ -14,6 +14,7 @@ from datetime import datetime
 
 from ..model import isoformat
 from .administration import Status, migrate_database, read_status
+from .roles_command import add_roles_arguments, roles
 from .where import DESCRIPTION, add_database_arguments, database_of
 
 
@@ -24,16 +25,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, help_text in (
         ("migrate", "bring the schema up to date; a new database gets one"),
         ("status", "print what is in the database; exit status 1 if the service refuses it"),
+        ("roles", "make owner, writer, sampler and reader, and print what each may do"),
     ):
         action = actions.add_parser(name, help=help_text)
+        if name == "roles":
+            add_roles_arguments(action)
         add_database_arguments(action)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what was asked; gives the exit status. Raises MetricsError."""
     migrating = arguments.action == "migrate"
-    action: Callable[[str], Awaitable[int]] = _migrate if migrating else _status
-    return asyncio.run(_with_dsn(arguments, action, create=migrating))
+    actions: dict[str, Callable[[str], Awaitable[int]]] = {
+        "migrate": _migrate,
+        "status": _status,
+        "roles": lambda dsn: _roles(dsn, arguments),
+    }
+    return asyncio.run(_with_dsn(arguments, actions[arguments.action], create=migrating))
 
 
 async def _with_dsn(
@@ -60,6 +68,12 @@ async def _status(dsn: str) -> int:
     for line in _lines(status):
         _print(line)
     return 1 if status.pending else 0
+
+
+async def _roles(dsn: str, arguments: argparse.Namespace) -> int:
+    for line in await roles(dsn, arguments):
+        _print(line)
+    return 0
 
 
 def _lines(status: Status) -> list[str]:

@@ -163,3 +163,30 @@ COMMENT ON COLUMN users.user_email IS
     'The user''s name in the Hub where no e-mail is known, so that users stay distinct.';
 COMMENT ON COLUMN users.first_seen IS 'When the first session started. NULL: there was none.';
 COMMENT ON COLUMN users.last_seen IS 'When the last session ended; now, while one is open.';
+
+-- The key of pseudonyms, as the two padded blocks of HMAC (RFC 2104). It never leaves the database.
+CREATE TABLE pseudonym_key (
+    only_row  boolean PRIMARY KEY DEFAULT true,
+    inner_pad bytea NOT NULL,
+    outer_pad bytea NOT NULL,
+    CONSTRAINT pseudonym_key_single CHECK (only_row)
+);
+
+DO $$
+DECLARE
+    -- 64 bytes, one block of SHA-256; 488 of their bits are random
+    key bytea := uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+        || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid());
+    inner_pad bytea := key;
+    outer_pad bytea := key;
+BEGIN
+    FOR place IN 0 .. 63 LOOP
+        inner_pad := set_byte(inner_pad, place, get_byte(key, place) # 54);
+        outer_pad := set_byte(outer_pad, place, get_byte(key, place) # 92);
+    END LOOP;
+    INSERT INTO pseudonym_key (inner_pad, outer_pad) VALUES (inner_pad, outer_pad);
+END
+$$;
+
+COMMENT ON TABLE pseudonym_key IS
+    'Whoever reads this can tell whose pseudonym is whose. Changing it makes everyone new.';
