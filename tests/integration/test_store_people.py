@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
-from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -14,6 +15,7 @@ from builders import T0, at, event
 from jupyterhub_metrics.model import PERSON_FIELDS
 from jupyterhub_metrics.store import PEOPLE_SOURCES, Person, Statement, Store
 
+PAGE = (Path(__file__).parents[2] / "docs" / "people.md").read_text(encoding="utf-8")
 DAY = 86400.0
 MONTH = 31 * DAY
 
@@ -207,28 +209,37 @@ async def test_the_same_event_again_changes_nothing(store: Store, postgres_dsn: 
     assert await history(postgres_dsn) == before
 
 
-async def test_demographics_of_a_past_day_are_those_of_that_day(
+async def test_the_documented_query_gives_each_session_the_department_of_its_day(
     store: Store, postgres_dsn: str
 ) -> None:
     await store.record_people([said(-DAY, department="Physics")])
     await store.record_people([said(DAY / 2, department="Chemistry")])
-    for start in (0.0, DAY):
+    for start, hours in ((-2 * DAY, 1), (0.0, 2), (DAY, 4)):
         session = {"started": start}
-        await store.ingest(
-            [
-                event("requested", start, **session),
-                event("ready", start, **session),
-                event("stopped", start + 3600, **session),
-            ]
-        )
+        kinds = (("requested", start), ("ready", start), ("stopped", start + hours * 3600))
+        await store.ingest([event(kind, moment, **session) for kind, moment in kinds])
+    (query,) = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
     connection = await asyncpg.connect(postgres_dsn)
-    rows = await connection.fetch(
-        "SELECT s.started_at, h.department FROM sessions s LEFT JOIN user_history h "
-        "ON h.hub = s.hub AND h.username = s.username AND h.valid_from <= s.started_at "
-        "AND (h.valid_to IS NULL OR h.valid_to > s.started_at) ORDER BY s.started_at"
+    rows = await connection.fetch(query)
+    await connection.close()
+    assert {row["department"]: float(row["hours"]) for row in rows} == {
+        None: 1.0,
+        "Physics": 2.0,
+        "Chemistry": 4.0,
+    }
+
+
+@pytest.mark.parametrize("view", ["users", "user_history"])
+async def test_the_columns_and_only_they_are_documented(
+    store: Store, postgres_dsn: str, view: str
+) -> None:
+    connection = await asyncpg.connect(postgres_dsn)
+    columns = await connection.fetch(
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = $1", view
     )
     await connection.close()
-    assert [tuple(row) for row in rows] == [
-        (T0, "Physics"),
-        (T0 + timedelta(days=1), "Chemistry"),
-    ]
+    short = {"timestamp with time zone": "timestamptz"}
+    types = {row["column_name"]: short.get(row["data_type"], row["data_type"]) for row in columns}
+    section = PAGE.partition(f"### `{view}`\n")[2].partition("\n## ")[0].partition("\n### ")[0]
+    documented = dict(re.findall(r"^\| `([a-z_]+)` \| (\w+) \|", section, re.MULTILINE))
+    assert documented == types
