@@ -40,8 +40,14 @@ async def test_what_went_during_an_outage_went_between_the_last_step_and_the_new
 
 
 async def test_a_server_that_restarts_with_its_state_needs_no_new_list(
-    kube_api: KubeApi, followed: PodSource
+    kube_api: KubeApi, source_of: SourceOf, tmp_path: Path
 ) -> None:
+    put(kube_api, "jupyter-ada")
+    # patient enough that a few tries outlast the restart: many failures are answered by a list
+    patience = {"first_backoff_seconds": 1.0, "longest_backoff_seconds": 1.0}
+    followed = follow(kube_api, source_of, tmp_path, **patience)
+    await settled(followed, kube_api)
+    await watching(kube_api)
     await kube_api.stop()
     await kube_api.start()
     put(kube_api, "jupyter-bob")
