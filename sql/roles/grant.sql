@@ -17,6 +17,8 @@ DECLARE
     -- tables that are documented for queries; views are readable without being named here
     readable   name[] := ARRAY[
         'sessions', 'events', 'session_activity', 'container_observations', 'group_memberships'];
+    -- what runs with the owner's rights for the writer: partitions are made ahead of rows
+    upkeep     name[] := ARRAY['make_event_partitions'];
     -- what samplers call: nothing yet
     ring       name[] := ARRAY[]::name[];
     item       record;
@@ -68,8 +70,8 @@ BEGIN
                     AND deptype IN ('a', 'i')
             ) AS foreign_owner,
             EXISTS (
-                SELECT FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
-                WHERE tgrelid = pg_class.oid AND proname = 'events_refuse_change'
+                SELECT FROM pg_trigger
+                WHERE tgrelid = pg_class.oid AND tgname LIKE '%append\_only'
             ) AS append_only
         FROM pg_class
         WHERE relnamespace IN (ours, theirs)
@@ -128,6 +130,8 @@ BEGIN
             item.routine, writer, sampler, reader);
         IF item.proname = ANY (ring) THEN
             EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', item.routine, sampler);
+        ELSIF item.proname = ANY (upkeep) THEN
+            EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', item.routine, writer);
         ELSIF NOT item.prosecdef AND NOT item.of_trigger THEN
             EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I, %I', item.routine, writer, reader);
         END IF;
