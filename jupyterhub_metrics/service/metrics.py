@@ -35,10 +35,10 @@ REFUSALS = (
 )
 """Why a whole request was refused."""
 
-TASKS = ("database", "checker")
+TASKS = ("database", "checker", "directory")
 """Background tasks whose unexpected errors are counted."""
 
-SOURCES = ("hub_api", "pods")
+SOURCES = ("hub_api", "pods", "graph")
 """What a check asks."""
 
 CORRECTIONS = ("ready", "renamed", "corrected", "failed")

@@ -13,6 +13,7 @@ from .._clock import utc_now
 from .checker import Checker
 from .credentials import HubSecrets
 from .database import Database
+from .directory import Directory
 from .metrics import Metrics
 from .pages import Pages
 
@@ -54,6 +55,7 @@ class Wiring:
     hub_auth: Any
     security_headers: dict[str, str]
     checker: Checker | None = None
+    directory: Directory | None = None
     requests: Requests = field(default_factory=Requests)
     clock: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = perf_counter

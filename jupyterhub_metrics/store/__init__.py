@@ -7,16 +7,20 @@ statements themselves are in ``sql/``.
 from .capabilities import Capabilities
 from .checks import Activity, CheckedSession, Observation
 from .embedded import EmbeddedServer, dsn_of_running
+from .people import PEOPLE_SOURCES, Person, Statement
 from .store import IngestResult, Refusal, Store, open_store
 
 __all__ = [
+    "PEOPLE_SOURCES",
     "Activity",
     "Capabilities",
     "CheckedSession",
     "EmbeddedServer",
     "IngestResult",
     "Observation",
+    "Person",
     "Refusal",
+    "Statement",
     "Store",
     "dsn_of_running",
     "open_store",
