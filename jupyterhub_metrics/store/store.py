@@ -169,9 +169,14 @@ class Store:
         return {row["session_id"]: activity(row) for row in rows}
 
     async def record_activity(self, measured: Sequence[Activity]) -> None:
-        """Keep what a check measured; what a later check measured is never overwritten."""
+        """Keep what a check measured; what a later check measured is never overwritten.
+
+        Of sessions that are not there nothing is kept.
+        """
         if measured:
-            await self._fetch("record_activity", *activity_columns(measured))
+            columns = activity_columns(measured)
+            await self._fetch("record_activity", *columns)
+            await self._fetch("record_activity_of_ended", *columns)
 
     async def record_observations(
         self, hub: str, at: datetime, seen: Sequence[Observation]

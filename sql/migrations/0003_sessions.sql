@@ -83,10 +83,11 @@ COMMENT ON TABLE requests IS 'Who asks for a server and with which options, once
 
 CREATE TYPE session_state AS ENUM ('starting', 'running', 'ended', 'failed');
 
--- Open ones are rewritten in place; the vacuum comes early so that their old versions are not
--- what the table grows by.
-CREATE TABLE session_rows (
-    id                 uuid PRIMARY KEY,
+-- Sessions are in two tables, so that what is rewritten often is small and what is large is
+-- written once: while they run, with the activity that each check measures, and once they have
+-- ended.
+CREATE TABLE open_sessions (
+    id                 uuid NOT NULL,
     started_at         timestamptz NOT NULL,
     ready_at           timestamptz,
     ended_at           timestamptz,
@@ -105,27 +106,47 @@ CREATE TABLE session_rows (
     state              session_state NOT NULL,
     simulated          boolean NOT NULL,
     inferred           boolean NOT NULL,
-    CONSTRAINT session_rows_state_agrees CHECK (
-        (ended_at IS NULL) = (state IN ('starting', 'running'))),
-    CONSTRAINT session_rows_end_bounded CHECK (
+    CONSTRAINT open_sessions_end_bounded CHECK (
         num_nulls(ended_after, ended_before) IN (0, 2)
         AND (ended_at IS NOT NULL OR ended_after IS NULL)
         AND started_at <= ended_at AND started_at <= ended_after
         AND ended_after <= ended_at AND ended_at <= ended_before),
-    CONSTRAINT session_rows_ready_within CHECK (started_at <= ready_at AND ready_at <= ended_at)
-) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+    CONSTRAINT open_sessions_ready_within CHECK (started_at <= ready_at AND ready_at <= ended_at)
+) WITH (fillfactor = 50);
 
-CREATE INDEX session_rows_server_started_at ON session_rows (server_id, started_at);
-CREATE INDEX session_rows_started_at ON session_rows (started_at);
-CREATE INDEX session_rows_ended_at ON session_rows (ended_at);
-CREATE INDEX session_rows_inferred_end ON session_rows (coalesce(ended_before, ended_at))
-    WHERE inferred AND ended_at IS NOT NULL;
+CREATE TABLE ended_sessions (LIKE open_sessions INCLUDING ALL);
 
-COMMENT ON TABLE session_rows IS
-    'What sessions is a view of; equal to session_fold, and written only by session_refold.';
-COMMENT ON COLUMN session_rows.ended_after IS 'NULL, as ended_before, where ended_at is exact.';
-COMMENT ON COLUMN session_rows.polled_at IS
-    'From here the last five of the times and numbers are activity; NULL until it is settled.';
+ALTER TABLE open_sessions
+    ADD CONSTRAINT open_sessions_pkey PRIMARY KEY (id),
+    ADD CONSTRAINT open_sessions_are_open CHECK (
+        ended_at IS NULL AND state IN ('starting', 'running'));
+ALTER TABLE ended_sessions
+    ADD CONSTRAINT ended_sessions_pkey PRIMARY KEY (id),
+    ADD CONSTRAINT ended_sessions_have_ended CHECK (
+        ended_at IS NOT NULL AND state IN ('ended', 'failed'));
+
+CREATE INDEX open_sessions_server_started_at ON open_sessions (server_id, started_at);
+CREATE INDEX ended_sessions_server_started_at ON ended_sessions (server_id, started_at);
+CREATE INDEX ended_sessions_started_at ON ended_sessions (started_at);
+CREATE INDEX ended_sessions_ended_at ON ended_sessions (ended_at);
+CREATE INDEX ended_sessions_inferred ON ended_sessions (coalesce(ended_before, ended_at))
+    WHERE inferred;
+
+COMMENT ON TABLE open_sessions IS
+    'Sessions that start or run; equal to session_fold. Written only by session_refold and checks.';
+COMMENT ON TABLE ended_sessions IS
+    'Sessions that have ended; equal to session_fold. Written only by session_refold and checks.';
+COMMENT ON COLUMN ended_sessions.ended_after IS
+    'NULL, as ended_before, where ended_at is exact.';
+COMMENT ON COLUMN ended_sessions.polled_at IS
+    'Up to when activity is counted; NULL if no check ever asked.';
+
+CREATE VIEW session_rows AS
+SELECT * FROM open_sessions
+UNION ALL
+SELECT * FROM ended_sessions;
+
+COMMENT ON VIEW session_rows IS 'What sessions is a view of.';
 
 CREATE VIEW sessions AS
 SELECT
@@ -336,13 +357,17 @@ FROM session_fold;
 COMMENT ON VIEW session_fold_digested IS
     'The fold, with what its description and its request are known by.';
 
--- To follow what changes sessions, make statement triggers on session_rows with transition
--- tables: they see each row as it was and as it is, in the transaction that changes it.
+-- To follow what ends, make statement triggers on ended_sessions with transition tables: they see
+-- each row as it was and as it is, in the transaction that changes it.
 CREATE FUNCTION session_refold(ids uuid[], starts timestamptz[]) RETURNS void
     LANGUAGE plpgsql AS $$
 DECLARE
     folded session_fold_digested[];
+    now_known ended_sessions[];
 BEGIN
+    -- a check that measures activity meanwhile waits, and then finds the session where it is
+    PERFORM FROM open_sessions WHERE id = ANY (ids) ORDER BY id FOR UPDATE;
+
     SELECT array_agg(fold) INTO folded
     FROM session_fold_digested AS fold
     WHERE fold.started_at = ANY (starts) AND fold.id = ANY (ids);
@@ -381,37 +406,58 @@ BEGIN
     ORDER BY request_digest
     ON CONFLICT DO NOTHING;
 
-    INSERT INTO session_rows AS kept (
-        id, started_at, ready_at, ended_at, ended_after, ended_before, server_id, ending_id,
-        description_id, request_id, node_id, state, simulated, inferred)
-    SELECT
-        fold.id,
-        fold.started_at,
-        fold.ready_at,
-        fold.ended_at,
-        CASE WHEN fold.ended_after < fold.ended_before THEN fold.ended_after END,
-        CASE WHEN fold.ended_after < fold.ended_before THEN fold.ended_before END,
-        servers.id,
-        fold.ending_id,
-        descriptions.id,
-        requests.id,
-        node.id,
-        fold.state::session_state,
-        fold.simulated,
-        fold.inferred
-    FROM unnest(folded) AS fold
-    JOIN servers ON servers.hub = fold.hub
-        AND servers.username = fold.username
-        AND servers.server_name = fold.server_name
-    JOIN descriptions ON descriptions.digest = fold.description_digest
-    JOIN requests ON requests.digest = fold.request_digest
-    LEFT JOIN words AS node ON node.word = fold.node
+    SELECT array_agg(known) INTO now_known
+    FROM (
+        SELECT
+            fold.id,
+            fold.started_at,
+            fold.ready_at,
+            fold.ended_at,
+            CASE WHEN fold.ended_after < fold.ended_before THEN fold.ended_after END,
+            CASE WHEN fold.ended_after < fold.ended_before THEN fold.ended_before END,
+            kept.seen_at,
+            kept.polled_at,
+            kept.last_activity_at,
+            kept.active_seconds,
+            kept.resolution_seconds,
+            servers.id,
+            fold.ending_id,
+            descriptions.id,
+            requests.id,
+            node.id,
+            fold.state::session_state,
+            fold.simulated,
+            fold.inferred
+        FROM unnest(folded) AS fold
+        JOIN servers ON servers.hub = fold.hub
+            AND servers.username = fold.username
+            AND servers.server_name = fold.server_name
+        JOIN descriptions ON descriptions.digest = fold.description_digest
+        JOIN requests ON requests.digest = fold.request_digest
+        LEFT JOIN words AS node ON node.word = fold.node
+        LEFT JOIN session_rows AS kept ON kept.id = fold.id
+    ) AS known;
+
+    DELETE FROM open_sessions AS gone USING unnest(now_known) AS known
+    WHERE gone.id = known.id AND known.ended_at IS NOT NULL;
+
+    -- an end that was only concluded may be withdrawn
+    DELETE FROM ended_sessions AS gone USING unnest(now_known) AS known
+    WHERE gone.id = known.id AND known.ended_at IS NULL;
+
+    INSERT INTO open_sessions AS kept
+    SELECT known.* FROM unnest(now_known) AS known WHERE known.ended_at IS NULL
     ON CONFLICT (id) DO UPDATE SET
         started_at = excluded.started_at,
         ready_at = excluded.ready_at,
         ended_at = excluded.ended_at,
         ended_after = excluded.ended_after,
         ended_before = excluded.ended_before,
+        seen_at = excluded.seen_at,
+        polled_at = excluded.polled_at,
+        last_activity_at = excluded.last_activity_at,
+        active_seconds = excluded.active_seconds,
+        resolution_seconds = excluded.resolution_seconds,
         server_id = excluded.server_id,
         ending_id = excluded.ending_id,
         description_id = excluded.description_id,
@@ -420,14 +466,30 @@ BEGIN
         state = excluded.state,
         simulated = excluded.simulated,
         inferred = excluded.inferred
-    WHERE (
-        kept.ready_at, kept.ended_at, kept.ended_after, kept.ended_before, kept.server_id,
-        kept.ending_id, kept.description_id, kept.request_id, kept.node_id, kept.state,
-        kept.simulated, kept.inferred
-    ) IS DISTINCT FROM (
-        excluded.ready_at, excluded.ended_at, excluded.ended_after, excluded.ended_before,
-        excluded.server_id, excluded.ending_id, excluded.description_id, excluded.request_id,
-        excluded.node_id, excluded.state, excluded.simulated, excluded.inferred);
+    WHERE kept IS DISTINCT FROM excluded;
+
+    INSERT INTO ended_sessions AS kept
+    SELECT known.* FROM unnest(now_known) AS known WHERE known.ended_at IS NOT NULL
+    ON CONFLICT (id) DO UPDATE SET
+        started_at = excluded.started_at,
+        ready_at = excluded.ready_at,
+        ended_at = excluded.ended_at,
+        ended_after = excluded.ended_after,
+        ended_before = excluded.ended_before,
+        seen_at = excluded.seen_at,
+        polled_at = excluded.polled_at,
+        last_activity_at = excluded.last_activity_at,
+        active_seconds = excluded.active_seconds,
+        resolution_seconds = excluded.resolution_seconds,
+        server_id = excluded.server_id,
+        ending_id = excluded.ending_id,
+        description_id = excluded.description_id,
+        request_id = excluded.request_id,
+        node_id = excluded.node_id,
+        state = excluded.state,
+        simulated = excluded.simulated,
+        inferred = excluded.inferred
+    WHERE kept IS DISTINCT FROM excluded;
 END
 $$;
 

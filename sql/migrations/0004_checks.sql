@@ -1,29 +1,10 @@
 -- What checks of the Hub and the cluster find: activity, observations, groups.
 
--- Rewritten at each check, in place, while a session is open; upkeep settles it into session_rows.
-CREATE TABLE open_activity (
-    session_id         uuid PRIMARY KEY,
-    seen_at            timestamptz,
-    polled_at          timestamptz NOT NULL,
-    active_seconds     double precision NOT NULL,
-    last_activity_at   timestamptz,
-    resolution_seconds double precision NOT NULL
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
-
-COMMENT ON TABLE open_activity IS 'What checks measured of sessions that run or have just ended.';
-
 CREATE VIEW session_activity AS
 SELECT
-    session_rows.id AS session_id,
-    CASE WHEN fresh.polled_at IS NULL THEN session_rows.seen_at ELSE fresh.seen_at END AS seen_at,
-    coalesce(fresh.polled_at, session_rows.polled_at) AS polled_at,
-    coalesce(fresh.active_seconds, session_rows.active_seconds) AS active_seconds,
-    CASE WHEN fresh.polled_at IS NULL THEN session_rows.last_activity_at
-        ELSE fresh.last_activity_at END AS last_activity_at,
-    coalesce(fresh.resolution_seconds, session_rows.resolution_seconds) AS resolution_seconds
+    id AS session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds
 FROM session_rows
-LEFT JOIN open_activity AS fresh ON fresh.session_id = session_rows.id
-WHERE coalesce(fresh.polled_at, session_rows.polled_at) IS NOT NULL;
+WHERE polled_at IS NOT NULL;
 
 COMMENT ON VIEW session_activity IS
     'What checks measured of sessions while they ran. Never changes the times of a session.';
@@ -40,7 +21,7 @@ SELECT
     session_activity.last_activity_at,
     session_activity.resolution_seconds
 FROM sessions
-LEFT JOIN session_activity ON session_activity.session_id = sessions.id;
+LEFT JOIN session_rows AS session_activity ON session_activity.id = sessions.id;
 
 COMMENT ON VIEW sessions_with_activity IS
     'Sessions and how active they were; NULL where no check ever asked.';

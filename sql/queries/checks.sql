@@ -68,38 +68,35 @@ LEFT JOIN session_activity ON session_activity.session_id = sessions.id;
 
 -- name: record_activity
 -- Keeps what a check measured of sessions; one that was asked later is never overwritten.
-WITH measured AS (
-    SELECT *
-    FROM unnest(
-        $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::double precision[],
-        $5::timestamptz[], $6::double precision[]
-    ) AS measured (
-        session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds)
-),
-settled AS (
-    SELECT id, seen_at, polled_at
-    FROM session_rows
-    WHERE id = ANY ($1::uuid[]) AND polled_at IS NOT NULL
-)
-INSERT INTO open_activity AS kept (
+UPDATE open_sessions AS kept SET
+    seen_at = greatest(kept.seen_at, measured.seen_at),
+    polled_at = measured.polled_at,
+    active_seconds = measured.active_seconds,
+    last_activity_at = measured.last_activity_at,
+    resolution_seconds = measured.resolution_seconds
+FROM unnest(
+    $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::double precision[],
+    $5::timestamptz[], $6::double precision[]
+) AS measured (
     session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds)
-SELECT
-    measured.session_id,
-    greatest(measured.seen_at, settled.seen_at),
-    measured.polled_at,
-    measured.active_seconds,
-    measured.last_activity_at,
-    measured.resolution_seconds
-FROM measured
-LEFT JOIN settled ON settled.id = measured.session_id
-WHERE settled.polled_at IS NULL OR settled.polled_at <= measured.polled_at
-ON CONFLICT (session_id) DO UPDATE SET
-    seen_at = greatest(kept.seen_at, excluded.seen_at),
-    polled_at = excluded.polled_at,
-    active_seconds = excluded.active_seconds,
-    last_activity_at = excluded.last_activity_at,
-    resolution_seconds = excluded.resolution_seconds
-WHERE kept.polled_at <= excluded.polled_at;
+WHERE kept.id = measured.session_id
+    AND (kept.polled_at IS NULL OR kept.polled_at <= measured.polled_at);
+
+-- name: record_activity_of_ended
+-- The same for sessions that have ended since the check began. After record_activity.
+UPDATE ended_sessions AS kept SET
+    seen_at = greatest(kept.seen_at, measured.seen_at),
+    polled_at = measured.polled_at,
+    active_seconds = measured.active_seconds,
+    last_activity_at = measured.last_activity_at,
+    resolution_seconds = measured.resolution_seconds
+FROM unnest(
+    $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::double precision[],
+    $5::timestamptz[], $6::double precision[]
+) AS measured (
+    session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds)
+WHERE kept.id = measured.session_id
+    AND (kept.polled_at IS NULL OR kept.polled_at <= measured.polled_at);
 
 -- name: record_observations
 -- What a check saw running; the same check again adds nothing.

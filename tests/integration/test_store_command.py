@@ -63,7 +63,7 @@ async def test_status_tells_what_is_in_the_database(postgres_dsn: str, tmp_path:
     assert told["oldest session"][-1] == "2026-03-01T08:00:00.000000Z"
     assert told["newest session"][-1] == "2026-03-01T08:01:00.000000Z"
     assert told["event_rows"][0] == "3"
-    assert told["session_rows"][0] == "2"
+    assert told["open_sessions"][0] == "2"
 
 
 async def test_status_of_an_empty_database_changes_nothing(postgres_dsn: str) -> None:
