@@ -16,6 +16,7 @@ from .database import Database
 from .directory import Directory
 from .metrics import Metrics
 from .pages import Pages
+from .upkeeper import Upkeeper
 
 
 class Requests:
@@ -54,6 +55,7 @@ class Wiring:
     pages: Pages
     hub_auth: Any
     security_headers: dict[str, str]
+    upkeeper: Upkeeper
     checker: Checker | None = None
     directory: Directory | None = None
     requests: Requests = field(default_factory=Requests)

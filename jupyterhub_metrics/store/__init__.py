@@ -9,12 +9,15 @@ from .checks import Activity, CheckedSession, Observation
 from .embedded import EmbeddedServer, dsn_of_running
 from .people import PEOPLE_SOURCES, Person, Statement
 from .store import IngestResult, Refusal, Store, open_store
+from .upkeep import DUTIES, Duty, UpkeepRound, UpkeepRules
 
 __all__ = [
+    "DUTIES",
     "PEOPLE_SOURCES",
     "Activity",
     "Capabilities",
     "CheckedSession",
+    "Duty",
     "EmbeddedServer",
     "IngestResult",
     "Observation",
@@ -22,6 +25,8 @@ __all__ = [
     "Refusal",
     "Statement",
     "Store",
+    "UpkeepRound",
+    "UpkeepRules",
     "dsn_of_running",
     "open_store",
 ]

@@ -36,6 +36,7 @@ from .failures import CONNECTION_LOST, UNSTORABLE, connecting, place, translated
 from .people import Person, Statement, order_sources, say, statements_of
 from .queries import query
 from .schema import Policy, prepare
+from .upkeep import UpkeepRound, UpkeepRules, upkeep_round
 
 CONNECT_SECONDS: Final = 10.0
 COMMAND_SECONDS: Final = 60.0
@@ -247,6 +248,10 @@ class Store:
                 await order_sources(connection, sources)
 
         await self._run(order)
+
+    async def upkeep(self, rules: UpkeepRules, now: datetime) -> UpkeepRound:
+        """Do a portion of what the database needs from time to time, and say what is left."""
+        return await self._run(lambda connection: upkeep_round(connection, rules, now))
 
     async def ping(self) -> None:
         """Returns if the database answers."""
