@@ -1,0 +1,113 @@
+-- The names that dashboards of sampled container metrics ask for, over exact sessions.
+
+CREATE FUNCTION node_is_named_for_gpus(node text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT coalesce(
+        node ~* ('gpu|(^|[^a-z0-9])(a10g?|a16|a30|a40|a100|a6000|b200|gb200|gh200|h100|h200|k80'
+            '|l4|l40s?|mi[0-9]{3}[ax]?|p4|p40|p100|t4|v100)([^a-z0-9]|$)')
+        AND node !~* '(^|[^a-z0-9])cpu', false)
+$$;
+
+COMMENT ON FUNCTION node_is_named_for_gpus IS
+    'The rule for sessions of which no request is known: gpu or a model in the name, and not cpu.';
+
+CREATE VIEW session_owners AS
+SELECT
+    servers.id AS server_id,
+    servers.hub,
+    servers.username,
+    coalesce(people_history.email, servers.username) AS user_email
+FROM servers
+LEFT JOIN people_history ON people_history.hub = servers.hub
+    AND people_history.username = servers.username
+    AND people_history.valid_to IS NULL;
+
+COMMENT ON VIEW session_owners IS 'Whose server it is: the e-mail, the name where none is known.';
+
+CREATE VIEW container_kinds AS
+SELECT
+    id AS description_id,
+    split_part(coalesce(image_name, image), '/', -1) AS container_base,
+    coalesce(image_tag, image_digest) AS container_version,
+    -- NULL where the node's name has to tell
+    CASE
+        WHEN gpus > 0 THEN true
+        WHEN num_nonnulls(
+            gpus, cpu_guarantee_cores, cpu_limit_cores, memory_guarantee_bytes,
+            memory_limit_bytes) > 0 THEN false
+    END AS gpu_requested
+FROM descriptions;
+
+COMMENT ON VIEW container_kinds IS 'What is said of images and GPUs under the names below.';
+
+CREATE VIEW session_runs AS
+SELECT server_id, description_id, request_id, node_id, started_at, ended_at AS counted_until
+FROM ended_sessions
+WHERE state = 'ended'
+UNION ALL
+SELECT
+    server_id, description_id, request_id, node_id, started_at,
+    greatest(started_at, now() - interval '1 minute')
+FROM open_sessions
+WHERE state = 'running';
+
+COMMENT ON VIEW session_runs IS
+    'Sessions that became ready; those that run as if they had ended a minute ago.';
+
+CREATE VIEW user_sessions AS
+SELECT
+    session_owners.user_email,
+    requests.pod_name,
+    node.word AS node_name,
+    width_bucket(session_runs.started_at, same_pod.starts)::bigint AS session_id,
+    session_runs.started_at AS session_start,
+    session_runs.counted_until AS session_end,
+    extract(epoch FROM session_runs.counted_until - session_runs.started_at) / 3600.0
+        AS runtime_hours,
+    container_kinds.container_base,
+    container_kinds.container_version,
+    session_owners.hub,
+    session_owners.username,
+    coalesce(container_kinds.gpu_requested, node_is_named_for_gpus(node.word)) AS on_gpu
+FROM session_runs
+JOIN session_owners ON session_owners.server_id = session_runs.server_id
+LEFT JOIN container_kinds ON container_kinds.description_id = session_runs.description_id
+LEFT JOIN requests ON requests.id = session_runs.request_id
+LEFT JOIN words AS node ON node.id = session_runs.node_id
+-- once for each server, pod and node, and only for those who ask for session_id
+LEFT JOIN LATERAL (
+    SELECT array_agg(earlier.started_at ORDER BY earlier.started_at) AS starts
+    FROM session_rows AS earlier
+    JOIN requests AS asked ON asked.id = earlier.request_id
+    WHERE earlier.server_id = session_runs.server_id
+        AND earlier.node_id IS NOT DISTINCT FROM session_runs.node_id
+        AND asked.pod_name IS NOT DISTINCT FROM requests.pod_name
+        AND earlier.state IN ('running', 'ended')
+) AS same_pod ON true;
+
+COMMENT ON VIEW user_sessions IS
+    'One row for each session that became ready. Bounds on user_email, node_name, session_start '
+    'and session_end reach indexes.';
+COMMENT ON COLUMN user_sessions.user_email IS
+    'The user''s name in the Hub where no e-mail is known. Ask for hub as well where several '
+    'Hubs share the database.';
+COMMENT ON COLUMN user_sessions.session_id IS
+    'Counts from 1 for each server, pod and node, in the order of starts.';
+COMMENT ON COLUMN user_sessions.session_end IS
+    'For one that runs: a minute ago, so that a window that ends now has it.';
+
+CREATE VIEW user_session_stats AS
+SELECT
+    user_email,
+    sum(runtime_hours) AS total_hours,
+    coalesce(sum(runtime_hours) FILTER (WHERE on_gpu), 0) AS gpu_hours,
+    coalesce(sum(runtime_hours) FILTER (WHERE NOT on_gpu), 0) AS cpu_hours,
+    count(*) AS total_sessions,
+    count(DISTINCT container_base) AS applications_used,
+    min(session_start) AS first_session,
+    max(session_end) AS last_session,
+    hub
+FROM user_sessions
+GROUP BY hub, user_email;
+
+COMMENT ON VIEW user_session_stats IS 'Each user''s sessions of all time, added up for each Hub.';
