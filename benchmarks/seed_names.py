@@ -11,13 +11,9 @@ in turns, and prints the best time of each, this store's share of the other's, a
 from __future__ import annotations
 
 import argparse
-import asyncio
 import itertools
-import os
 import sys
-import tempfile
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -26,23 +22,21 @@ import asyncpg
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from seed_queries import as_grafana_sends, queries_of, seed_queries
+from seed_queries import queries_of
 from year import (
     BEGIN,
     DAYS,
     HUB,
-    SECOND,
     SESSIONS,
     Run,
     events,
     microseconds,
     moment,
-    overlapping,
     year,
 )
 
 from jupyterhub_metrics.model import session_id
-from jupyterhub_metrics.store import EmbeddedServer, Observation, Statement, Store, open_store
+from jupyterhub_metrics.store import Statement, Store
 
 EVENTS_A_BATCH = 3_000
 POLL = timedelta(minutes=5)
@@ -101,35 +95,6 @@ async def fill_ours(store: Store, runs: Sequence[Run], since: datetime, now: dat
     )
 
 
-async def poll_ours(store: Store, runs: Sequence[Run], since: datetime, now: datetime) -> None:
-    at, waiting, present = since, iter(runs), []
-    ahead = next(waiting, None)
-    while at <= now:
-        while ahead is not None and ahead.started_at <= microseconds(at):
-            present.append(ahead)
-            ahead = next(waiting, None)
-        present = [run for run in present if run.ended_at > microseconds(at)]
-        ready = [run for run in present if run.ready_at <= microseconds(at)]
-        await store.record_observations(HUB, at, [observed(run, at) for run in ready])
-        at += POLL
-
-
-def observed(run: Run, at: datetime) -> Observation:
-    started_at = moment(run.started_at)
-    return Observation(
-        namespace="jhub",
-        pod_name=pod_of(run),
-        session_id=session_id(HUB, run.username, run.server_name, started_at),
-        user_email=email_of(run),
-        user_name=run.username.title(),
-        node_name=run.node_name,
-        container_image=run.image_reference,
-        container_base=run.image_base,
-        container_version=run.image_version,
-        age_seconds=(at - started_at).total_seconds(),
-    )
-
-
 async def fill_sampled(
     connection: asyncpg.Connection, runs: Sequence[Run], since: datetime, now: datetime
 ) -> None:
@@ -147,13 +112,18 @@ async def fill_sampled(
                 run.image_version,
                 pod_of(run),
                 *map(moment, (run.started_at, run.ready_at, run.ended_at)),
+                session_id(HUB, run.username, run.server_name, moment(run.started_at)),
             )
             for run in runs
         ),
     )
-    for statement in SAMPLER["make_tables"].split(";\n"):
-        text = statement.replace("$since$", f"'{since.isoformat()}'")
-        await connection.execute(text.replace("$until$", f"'{now.isoformat()}'"), timeout=None)
+    for name in ("fill_observations", "make_tables"):
+        text = SAMPLER[name].replace("$hub$", f"'{HUB}'")
+        text = text.replace("$since$", f"'{since.isoformat()}'")
+        text = text.replace("$until$", f"'{now.isoformat()}'")
+        # one at a time, so that the last is planned with what the first has made
+        for statement in text.split(";\n"):
+            await connection.execute(statement, timeout=None)
 
 
 async def main() -> None:

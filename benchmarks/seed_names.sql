@@ -5,7 +5,54 @@ CREATE SCHEMA sampled;
 CREATE TABLE sampled.runs (
     user_email text, user_name text, node_name text, container_image text, container_base text,
     container_version text, pod_name text, started_at timestamptz, ready_at timestamptz,
-    ended_at timestamptz);
+    ended_at timestamptz, session_id uuid);
+
+-- name: fill_observations
+-- As record_poll would have, poll by poll: blocks of half a day, in each a span for each session.
+INSERT INTO words (word) SELECT DISTINCT node_name FROM sampled.runs ON CONFLICT DO NOTHING;
+INSERT INTO words (word) VALUES ($hub$) ON CONFLICT DO NOTHING;
+INSERT INTO observed_users (digest, namespace, pod_name, user_email, user_name)
+SELECT DISTINCT content_digest(pod_name), 'jhub', pod_name, user_email, user_name
+FROM sampled.runs;
+INSERT INTO observed_images (digest, container_image, container_base, container_version)
+SELECT DISTINCT
+    content_digest(container_image), container_image, container_base, container_version
+FROM sampled.runs;
+INSERT INTO polls (id, block, hub_id, at)
+SELECT
+    number, number - (number - 1) % 144, (SELECT id FROM words WHERE word = $hub$),
+    $since$::timestamptz + (number - 1) * interval '5 minutes'
+FROM generate_series(
+    1, 1 + floor(extract(epoch FROM $until$::timestamptz - $since$::timestamptz) / 300)::integer
+) AS number;
+INSERT INTO observation_spans (
+    block, first_poll, last_poll, user_id, image_id, node_id, began_at, session_id)
+SELECT
+    block,
+    greatest(first_poll, block),
+    CASE WHEN last_poll >= newest THEN 2147483647 ELSE least(last_poll, block + 143) END,
+    observed_users.id,
+    observed_images.id,
+    words.id,
+    date_trunc('milliseconds', started_at),
+    session_id
+FROM (
+    SELECT
+        *,
+        greatest(
+            1 + ceil(extract(epoch FROM ready_at - $since$::timestamptz) / 300)::integer, 1
+        ) AS first_poll,
+        ceil(extract(epoch FROM ended_at - $since$::timestamptz) / 300)::integer AS last_poll,
+        (SELECT max(id) FROM polls) AS newest
+    FROM sampled.runs
+) AS seen
+JOIN observed_users USING (pod_name, user_email)
+JOIN observed_images USING (container_image)
+JOIN words ON word = node_name
+CROSS JOIN LATERAL generate_series(
+    first_poll - (first_poll - 1) % 144, least(last_poll, newest), 144) AS block
+WHERE first_poll <= last_poll AND first_poll <= newest
+ORDER BY block;
 
 -- name: make_tables
 CREATE TABLE sampled.container_observations (

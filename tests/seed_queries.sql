@@ -189,7 +189,7 @@ WHERE $__timeFilter(hour)
 ORDER BY hour, node_name;
 
 -- name: hours_of_nodes_added_up
-SELECT hour AS time, SUM(total_containers) AS containers, ROUND(AVG(avg_age_seconds), 0) AS age
+SELECT hour AS time, SUM(total_containers) AS containers, ROUND(AVG(avg_age_seconds), 6) AS age
 FROM hourly_node_stats
 WHERE $__timeFilter(hour)
 GROUP BY hour

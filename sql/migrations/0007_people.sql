@@ -128,34 +128,61 @@ FROM people_history;
 COMMENT ON VIEW user_history IS
     'What was known of each user in [valid_from, valid_to); valid_to NULL: until now.';
 
-CREATE VIEW users AS
-WITH seen AS (
+-- The runs of one server follow one another: the last to start is the last to end.
+CREATE VIEW server_spans AS
+SELECT
+    servers.hub,
+    servers.username,
+    coalesce(ended.first_at, open.first_at) AS first_at,
+    coalesce(open.last_at, ended.last_at) AS last_at
+FROM servers
+CROSS JOIN LATERAL (
     SELECT
-        hub,
-        username,
-        min(started_at) AS first_seen,
-        max(coalesce(ended_at, now())) AS last_seen
-    FROM sessions
-    GROUP BY hub, username
-),
-known AS (
-    SELECT hub, username, email, full_name, department, job_title
-    FROM people_history
-    WHERE valid_to IS NULL
-)
+        min(started_at) AS first_at,
+        (SELECT ended_at FROM ended_sessions
+            WHERE server_id = servers.id
+            ORDER BY started_at DESC LIMIT 1) AS last_at
+    FROM ended_sessions
+    WHERE server_id = servers.id
+) AS ended
+CROSS JOIN LATERAL (
+    SELECT min(started_at) AS first_at, CASE WHEN count(*) > 0 THEN now() END AS last_at
+    FROM open_sessions
+    WHERE server_id = servers.id
+) AS open
+WHERE coalesce(ended.first_at, open.first_at) IS NOT NULL;
+
+COMMENT ON VIEW server_spans IS 'From when to when each server was used, found by index.';
+
+-- Two arms, so that who asks for an e-mail, or for no times, pays for no more.
+CREATE VIEW users AS
 SELECT
     known.email,
-    username AS user_id,
+    known.username AS user_id,
     known.full_name,
     known.department,
     known.job_title,
     seen.first_seen,
     seen.last_seen,
-    hub,
-    username,
-    coalesce(known.email, username) AS user_email
-FROM seen
-FULL JOIN known USING (hub, username);
+    known.hub,
+    known.username,
+    coalesce(known.email, known.username) AS user_email
+FROM people_history AS known
+LEFT JOIN LATERAL (
+    SELECT min(first_at) AS first_seen, max(last_at) AS last_seen
+    FROM server_spans
+    WHERE server_spans.hub = known.hub AND server_spans.username = known.username
+) AS seen ON true
+WHERE known.valid_to IS NULL
+UNION ALL
+SELECT NULL, username, NULL, NULL, NULL, min(first_at), max(last_at), hub, username, username
+FROM server_spans
+WHERE NOT EXISTS (
+    SELECT FROM people_history AS known
+    WHERE known.hub = server_spans.hub
+        AND known.username = server_spans.username
+        AND known.valid_to IS NULL)
+GROUP BY hub, username;
 
 COMMENT ON VIEW users IS 'Everyone who had a session or of whom a source told; NULL is unknown.';
 COMMENT ON COLUMN users.user_id IS 'The user''s name in the Hub.';

@@ -11,16 +11,24 @@ $$;
 COMMENT ON FUNCTION node_is_named_for_gpus IS
     'The rule for sessions of which no request is known: gpu or a model in the name, and not cpu.';
 
+CREATE INDEX people_history_email ON people_history (email) WHERE valid_to IS NULL;
+CREATE INDEX servers_username ON servers (username);
+
+-- Two arms, so that a user_email that is asked for reaches the index of where it comes from.
 CREATE VIEW session_owners AS
-SELECT
-    servers.id AS server_id,
-    servers.hub,
-    servers.username,
-    coalesce(people_history.email, servers.username) AS user_email
+SELECT servers.id AS server_id, servers.hub, servers.username, known.email AS user_email
+FROM people_history AS known
+JOIN servers ON servers.hub = known.hub AND servers.username = known.username
+WHERE known.valid_to IS NULL AND known.email IS NOT NULL
+UNION ALL
+SELECT servers.id, servers.hub, servers.username, servers.username
 FROM servers
-LEFT JOIN people_history ON people_history.hub = servers.hub
-    AND people_history.username = servers.username
-    AND people_history.valid_to IS NULL;
+WHERE NOT EXISTS (
+    SELECT FROM people_history AS known
+    WHERE known.hub = servers.hub
+        AND known.username = servers.username
+        AND known.valid_to IS NULL
+        AND known.email IS NOT NULL);
 
 COMMENT ON VIEW session_owners IS 'Whose server it is: the e-mail, the name where none is known.';
 
@@ -40,6 +48,7 @@ FROM descriptions;
 
 COMMENT ON VIEW container_kinds IS 'What is said of images and GPUs under the names below.';
 
+-- Two arms, so that a bound on session_end reaches the index on ended_at.
 CREATE VIEW session_runs AS
 SELECT server_id, description_id, request_id, node_id, started_at, ended_at AS counted_until
 FROM ended_sessions
