@@ -69,8 +69,11 @@ INSERT INTO sampled.container_observations
 SELECT
     poll, user_email, user_name, node_name, container_image, container_base, container_version,
     extract(epoch FROM poll - started_at)::integer, pod_name
-FROM generate_series($since$::timestamptz, $until$::timestamptz, interval '300 seconds') AS poll
-JOIN sampled.runs ON runs.ready_at <= poll AND runs.ended_at > poll
+FROM sampled.runs
+CROSS JOIN LATERAL generate_series(
+    $since$::timestamptz + 300 * interval '1 second' * greatest(
+        ceil(extract(epoch FROM ready_at - $since$::timestamptz) / 300)::integer, 0),
+    least(ended_at - interval '1 microsecond', $until$), interval '300 seconds') AS poll
 ORDER BY poll;
 ALTER TABLE sampled.container_observations ADD PRIMARY KEY (user_email, pod_name, timestamp);
 CREATE INDEX ON sampled.container_observations (timestamp DESC);

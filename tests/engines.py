@@ -23,6 +23,7 @@ ON_BOTH = {
     "test_store",
     "test_store_fold",
     "test_store_migrations",
+    "test_store_seed_hours",
     "test_store_seed_names",
     "test_store_usage",
     "test_service_checker",

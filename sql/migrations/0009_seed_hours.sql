@@ -184,25 +184,29 @@ COMMENT ON FUNCTION hourly_note IS 'Notes the counted hours that lie in these sp
 -- changes no hour before it, because what was open counted as running.
 CREATE FUNCTION hourly_follow(before ended_sessions[], after ended_sessions[]) RETURNS void
     LANGUAGE sql AS $$
-    SELECT hourly_note(array_agg(tstzrange(
-        CASE WHEN moved_end_only THEN least(old_end, new_end) ELSE started_at END,
-        greatest(old_end, new_end))))
+    SELECT hourly_note(array_agg(span))
     FROM (
         SELECT
-            (
-                old.server_id, old.description_id, old.node_id, old.started_at,
-                old.state IN ('running', 'ended')
-            ) IS NOT DISTINCT FROM (
-                new.server_id, new.description_id, new.node_id, new.started_at,
-                new.state IN ('running', 'ended')
-            ) AS moved_end_only,
-            least(old.started_at, new.started_at) AS started_at,
+            old.server_id IS NOT NULL AND old.state IN ('running', 'ended') AS old_counts,
+            new.state IN ('running', 'ended') AS new_counts,
+            (old.server_id, old.description_id, old.node_id, old.started_at)
+                IS NOT DISTINCT FROM
+                (new.server_id, new.description_id, new.node_id, new.started_at) AS alike,
+            old.started_at AS old_start,
+            new.started_at AS new_start,
             coalesce(old.ended_at, 'infinity') AS old_end,
             coalesce(new.ended_at, 'infinity') AS new_end
         FROM unnest(after) AS new
         LEFT JOIN unnest(before) AS old ON old.id = new.id
     ) AS change
-    WHERE NOT moved_end_only OR old_end <> new_end
+    CROSS JOIN LATERAL (
+        SELECT tstzrange(least(old_end, new_end), greatest(old_end, new_end)) AS span
+        WHERE alike AND old_counts AND new_counts
+        UNION ALL
+        SELECT tstzrange(old_start, old_end) WHERE old_counts AND NOT (alike AND new_counts)
+        UNION ALL
+        SELECT tstzrange(new_start, new_end) WHERE new_counts AND NOT (alike AND old_counts)
+    ) AS spans
 $$;
 
 COMMENT ON FUNCTION hourly_follow IS
