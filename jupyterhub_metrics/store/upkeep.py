@@ -23,6 +23,10 @@ SETTLED_AFTER: Final = timedelta(days=4)
 it have ended by then."""
 
 
+HOUR_COUNTED_AFTER: Final = timedelta(minutes=5)
+"""How long after an hour it is counted: most of what happened in it has been told by then."""
+
+
 @dataclass(frozen=True)
 class UpkeepRules:
     """How long observations are kept; None for ever."""
@@ -61,6 +65,12 @@ DUTIES: Final = (
         lambda rules, now: now - SETTLED_AFTER,
         "compress_events",
         "event_compression_due_from",
+    ),
+    Duty(
+        "hourly_stats",
+        lambda rules, now: now - HOUR_COUNTED_AFTER,
+        "count_hours",
+        "hours_uncounted_from",
     ),
     Duty(
         "observation_retention",
