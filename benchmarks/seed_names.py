@@ -11,8 +11,11 @@ in turns, and prints the best time of each, this store's share of the other's, a
 from __future__ import annotations
 
 import argparse
+import asyncio
 import itertools
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -22,7 +25,7 @@ import asyncpg
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from seed_queries import queries_of
+from seed_queries import as_grafana_sends, queries_of, seed_queries
 from year import (
     BEGIN,
     DAYS,
@@ -36,13 +39,11 @@ from year import (
 )
 
 from jupyterhub_metrics.model import session_id
-from jupyterhub_metrics.store import Statement, Store
+from jupyterhub_metrics.store import EmbeddedServer, Statement, Store, open_store
 
 EVENTS_A_BATCH = 3_000
 POLL = timedelta(minutes=5)
 SAMPLER = queries_of(Path(__file__).with_suffix(".sql"))
-SMALLEST_SECONDS = 0.002
-"""Below this a query's time is that of asking at all."""
 
 
 def runs_until(now: datetime, days: int) -> list[Run]:
@@ -126,11 +127,78 @@ async def fill_sampled(
             await connection.execute(statement, timeout=None)
 
 
+async def best_seconds(
+    connection: asyncpg.Connection, schema: str, text: str, rounds: int
+) -> float:
+    await connection.execute(f"SET search_path = {schema}, public")
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        await connection.fetch(text, timeout=None)
+        taken.append(time.perf_counter() - began)
+    return min(taken)
+
+
+async def compare(connection: asyncpg.Connection, now: datetime, days: int, rounds: int) -> None:
+    busiest = await connection.fetchval(
+        "SELECT user_email FROM user_session_stats ORDER BY total_sessions DESC LIMIT 1"
+    )
+    print(f"{'question':44}{'days':>5}{'sampled ms':>12}{'ours ms':>10}{'ratio':>8}")
+    for name, question in seed_queries().items():
+        windows = sorted({1, min(30, days), days}) if "$__time" in question else [days]
+        for window in windows:
+            text = as_grafana_sends(
+                question,
+                now - timedelta(days=window),
+                datetime.now(timezone.utc),
+                interval="1 hour" if window < 60 else "1 day",
+                user=busiest,
+            )
+            theirs = await best_seconds(connection, "sampled", text, rounds)
+            ours = await best_seconds(connection, "public", text, rounds)
+            print(
+                f"{name:44}{window:5}{theirs * 1000:12.1f}{ours * 1000:10.1f}{ours / theirs:8.2f}",
+                flush=True,
+            )
+
+
+def opened(folder: str) -> Path:
+    """The embedded server's own account passes through it."""
+    path = Path(folder)
+    path.chmod(0o711)
+    return path
+
+
 async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     now = datetime.now(timezone.utc)
     since = now - timedelta(days=given.days)
     runs = runs_until(now, given.days)
+    with tempfile.TemporaryDirectory(prefix="jhm-seed-", dir="/tmp") as folder:
+        server = EmbeddedServer(opened(folder))
+        dsn = await server.start()
+        try:
+            store = await open_store(dsn)
+            await fill_ours(store, runs, since, now)
+            connection = await asyncpg.connect(dsn)
+            await fill_sampled(connection, runs, since, now)
+            while await connection.fetchval("SELECT hourly_count(now(), 24)", timeout=None):
+                pass
+            await connection.execute("VACUUM ANALYZE", timeout=None)
+            print(f"{len(runs)} sessions in {given.days} days")
+            await compare(connection, now, given.days, given.rounds)
+            for row in await connection.fetch(SAMPLER["sizes"]):
+                print(f"{row['name']:44}{row['megabytes']:10.1f} MB")
+            await connection.close()
+            await store.close()
+        finally:
+            await server.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -160,3 +160,12 @@ JOIN (
 ALTER TABLE sampled.users ADD PRIMARY KEY (email);
 CREATE INDEX ON sampled.users (user_id);
 DROP TABLE sampled.runs;
+
+-- name: sizes
+SELECT relnamespace::regnamespace || '.' || relname AS name,
+    pg_total_relation_size(oid) / 1048576.0 AS megabytes
+FROM pg_class
+WHERE relkind IN ('r', 'm')
+    AND relnamespace IN ('public'::regnamespace, 'sampled'::regnamespace)
+    AND pg_total_relation_size(oid) > 1048576
+ORDER BY 2 DESC;

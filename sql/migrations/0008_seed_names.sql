@@ -104,18 +104,36 @@ COMMENT ON COLUMN user_sessions.session_id IS
 COMMENT ON COLUMN user_sessions.session_end IS
     'For one that runs: a minute ago, so that a window that ends now has it.';
 
+-- Added up for each server and image first: far fewer rows then carry a name.
 CREATE VIEW user_session_stats AS
 SELECT
-    user_email,
-    sum(runtime_hours) AS total_hours,
-    coalesce(sum(runtime_hours) FILTER (WHERE on_gpu), 0) AS gpu_hours,
-    coalesce(sum(runtime_hours) FILTER (WHERE NOT on_gpu), 0) AS cpu_hours,
-    count(*) AS total_sessions,
-    count(DISTINCT container_base) AS applications_used,
-    min(session_start) AS first_session,
-    max(session_end) AS last_session,
-    hub
-FROM user_sessions
-GROUP BY hub, user_email;
+    session_owners.user_email,
+    extract(epoch FROM sum(used.running)) / 3600.0 AS total_hours,
+    coalesce(extract(epoch FROM sum(used.on_gpu)) / 3600.0, 0) AS gpu_hours,
+    coalesce(extract(epoch FROM sum(used.on_cpu)) / 3600.0, 0) AS cpu_hours,
+    sum(used.sessions)::bigint AS total_sessions,
+    count(DISTINCT used.container_base) AS applications_used,
+    min(used.first_start) AS first_session,
+    max(used.last_end) AS last_session,
+    session_owners.hub
+FROM session_owners
+CROSS JOIN LATERAL (
+    SELECT
+        container_kinds.container_base,
+        sum(run.counted_until - run.started_at) AS running,
+        sum(run.counted_until - run.started_at) FILTER (
+            WHERE coalesce(gpu_requested, node_is_named_for_gpus(node.word))) AS on_gpu,
+        sum(run.counted_until - run.started_at) FILTER (
+            WHERE NOT coalesce(gpu_requested, node_is_named_for_gpus(node.word))) AS on_cpu,
+        count(*) AS sessions,
+        min(run.started_at) AS first_start,
+        max(run.counted_until) AS last_end
+    FROM session_runs AS run
+    JOIN container_kinds ON container_kinds.description_id = run.description_id
+    LEFT JOIN words AS node ON node.id = run.node_id
+    WHERE run.server_id = session_owners.server_id AND run.state IN ('running', 'ended')
+    GROUP BY container_kinds.container_base
+) AS used
+GROUP BY session_owners.hub, session_owners.user_email;
 
 COMMENT ON VIEW user_session_stats IS 'Each user''s sessions of all time, added up for each Hub.';

@@ -145,9 +145,7 @@ async def noted(connection: asyncpg.Connection) -> list[datetime]:
     return [row["hour"] for row in rows]
 
 
-async def test_two_hubs_with_a_user_of_one_name_stay_apart(
-    postgres_dsn: str, store: Store
-) -> None:
+async def test_two_hubs_with_a_user_of_one_name_stay_apart(postgres_dsn: str, store: Store) -> None:
     for hub in ("campus", "lab"):
         facts = {"node": "n1", "image": "lab:1"}
         await store.ingest(

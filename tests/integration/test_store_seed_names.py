@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import asyncpg
 import pytest
+from builders import T0, event
 from seed_history import HUB, PEOPLE, World, lives, world
 from seed_queries import as_grafana_sends, seed_queries
 from seed_truth import TRUTH
@@ -38,10 +39,7 @@ async def live_through(store: Store, base: datetime) -> None:
             human.name,
             "file",
             base,
-            {
-                name: getattr(human, name)
-                for name in ("email", "full_name", "department", "job_title")
-            },
+            {name: getattr(human, name) for name in PERSON_FIELDS},
         )
         for human in PEOPLE
         if human.email
@@ -106,3 +104,57 @@ async def test_every_question_gets_the_truth(
                 }
     await connection.close()
     assert wrong == {}
+
+
+async def plan(connection: asyncpg.Connection, text: str) -> str:
+    return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {text}"))
+
+
+async def test_bounds_of_a_question_reach_an_index(store: Store, postgres_dsn: str) -> None:
+    told = []
+    for number in range(400):
+        who: dict[str, Any] = {"started": number * 3600, "username": f"user-{number % 50}"}
+        told.append(event("requested", number * 3600, facts={"node": "n", "image": "a:1"}, **who))
+        told.append(event("stopped", number * 3600 + 1800, **who))
+    await store.ingest(told)
+    said = [Statement("campus", f"user-{n}", "file", T0, {"email": f"{n}@x"}) for n in range(40)]
+    await store.record_people(said)
+    connection = await asyncpg.connect(postgres_dsn)
+    while await connection.fetchval("SELECT hourly_count($1, 500)", T0 + timedelta(hours=390)):
+        pass
+    # tables this small would be read as a whole
+    await connection.execute("SET enable_seqscan = off; ANALYZE")
+    day = f"timestamptz '{T0 + timedelta(hours=380)}'"
+    for question, index in (
+        (f"SELECT session_end FROM user_sessions WHERE session_start > {day}", "started_at"),
+        (f"SELECT session_start FROM user_sessions WHERE session_end > {day}", "ended_at"),
+        ("SELECT runtime_hours FROM user_sessions WHERE user_email = 'x'", "server_started_at"),
+        ("SELECT runtime_hours FROM user_sessions WHERE user_email = 'x'", "people_history_email"),
+        ("SELECT runtime_hours FROM user_sessions WHERE user_email = 'x'", "servers_username"),
+        (
+            "SELECT total_hours FROM user_session_stats WHERE user_email = 'x'",
+            "people_history_email",
+        ),
+        ("SELECT last_seen FROM users WHERE email = 'x'", "people_history_email"),
+        (f"SELECT node_name FROM hourly_node_stats WHERE hour > {day}", "hourly_node_rows_hour"),
+        (
+            f"SELECT unique_users FROM hourly_image_stats WHERE hour > {day}",
+            "hourly_image_rows_hour",
+        ),
+    ):
+        found = await plan(connection, question)
+        assert any(index in line and "Index" in line for line in found.splitlines()), (
+            f"{question}\n{found}"
+        )
+    await connection.close()
+
+
+async def test_who_does_not_ask_for_session_id_does_not_pay_for_it(
+    store: Store, postgres_dsn: str
+) -> None:
+    connection = await asyncpg.connect(postgres_dsn)
+    asked = await plan(connection, "SELECT user_email, session_id FROM user_sessions")
+    unasked = await plan(connection, "SELECT user_email, runtime_hours FROM user_sessions")
+    assert "requests" in asked
+    assert "requests" not in unasked
+    await connection.close()
