@@ -27,7 +27,10 @@ class Command:
 
 
 COMMANDS: Final = {
-    "db": Command("store.command", "migrate the database, or print its status", "service"),
+    "db": Command("store.command", "migrate the database, print its status and roles", "service"),
+    "users": Command(
+        "sources.users_command", "tell e-mail, name, department and job title of users", "service"
+    ),
     "demo": Command("demo.command", "run a complete Hub with a simulated past", "demo"),
 }
 

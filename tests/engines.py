@@ -28,6 +28,8 @@ ON_BOTH = {
     "test_store_migrations",
     "test_store_observations",
     "test_store_plans",
+    "test_store_seed_hours",
+    "test_store_seed_names",
     "test_store_usage",
     "test_store_usage_panels",
     "test_store_time_bucket",

@@ -23,6 +23,7 @@ from .._clock import utc_now
 from ..model import Event
 from .actor import HUB_POLL, HUB_START, actor_of, current_actor
 from .alive import AliveNotes, Later, StartsUnderWay, on_the_loop
+from .auth_facts import read_person, usable_paths
 from .delivery import Delivery
 from .facts import read_extra_facts, read_facts
 from .leftovers import Gone, Leftovers, is_leftover, leftover
@@ -30,7 +31,7 @@ from .note import Note
 from .outbox import Outbox
 from .outcome import Ending, Outcome, decide, end_of_leftover, exit_status_of
 from .rejection import Request, current_request, mark_recorded, reason_of_rejection
-from .runs import Run, Runs, SpawnerRow
+from .runs import Run, Runs, SpawnerRow, row_id
 
 DEFAULT_HUB_NAME = "jupyterhub"
 DEFAULT_DATA_DIR = "jupyterhub-metrics"
@@ -97,6 +98,15 @@ class MetricsRecorder(LoggingConfigurable):
         callable that takes the spawner and returns text, a number or None. Empty: none.""",
     ).tag(config=True)
 
+    auth_state_facts = Dict(
+        key_trait=Unicode(),
+        value_trait=Unicode(),
+        help="""Fields of auth state that tell who a user is: ``email``, ``full_name``,
+        ``department`` or ``job_title``, each to the dotted path of the field, for example
+        ``{"email": "user.mail"}``. Nothing else is copied, and no value that may be a token.
+        Empty: nothing is.""",
+    ).tag(config=True)
+
     delivery = Instance(Delivery, allow_none=True)
 
     def __init__(
@@ -117,6 +127,8 @@ class MetricsRecorder(LoggingConfigurable):
         self._alive = AliveNotes(self.outbox, later)
         self._starts = StartsUnderWay(self._still_starting, later)
         self._leftovers = Leftovers(self._alive, self._leftover_gone, wall, self.log)
+        self._person_paths = usable_paths(self.auth_state_facts, self.log)
+        self._people: dict[int, dict[str, str]] = {}
 
     # -- the life of the Hub -------------------------------------------------
 
@@ -171,6 +183,13 @@ class MetricsRecorder(LoggingConfigurable):
         return run.clock.now() if run else self._wall()
 
     @_harmless
+    def authenticated(self, spawner: Any, auth_state: Any) -> None:
+        """The Hub has read the user's auth state, just before it starts the server."""
+        if self._person_paths:
+            person = read_person(auth_state, self._person_paths, self.log)
+            self._people[row_id(spawner)] = person
+
+    @_harmless
     def requested(self, spawner: Any) -> None:
         """The Hub has given the run its ``started`` and is about to start the server."""
         started_at = self._runs.started(spawner)
@@ -187,7 +206,7 @@ class MetricsRecorder(LoggingConfigurable):
                 spawner._log_name,
                 stale.started_at,
             )
-        facts = self._new_facts(spawner, run)
+        facts = self._new_facts(spawner, run) | self._people.pop(row_id(spawner), {})
         facts |= read_extra_facts(spawner, self.extra_facts, self.log)
         self._append([self._event(note, "requested", started_at, facts=facts)], keep=note)
         self._starts.begin(note.spawner_id, getattr(spawner, "poll_interval", 0))

@@ -36,6 +36,8 @@ from .secret_files import dsn_file, ensure_secrets
 DEFAULT_SERVICE_PORT = 10180
 
 HANDED_ON = (
+    "AZURE_CLIENT_ID",
+    "AZURE_TENANT_ID",
     "COLLECTION_INTERVAL",
     "KUBECONFIG",
     "KUBECTL_CONTEXT",

@@ -32,12 +32,14 @@ from .._names import (
 from .._private_files import read_secret
 from ..errors import ConfigurationError, MetricsError
 from ..sources.drift import Rules
+from ..sources.graph import MicrosoftGraph
 from ..sources.hubapi import HubApi
 from ..store import UpkeepRules
 from .auth import make_hub_auth
 from .checker import Checker, PodSource
 from .credentials import HubSecrets, read_key, read_token
 from .database import Database
+from .directory import Directory
 from .handlers.base import security_headers
 from .listening import address_of
 from .metrics import Metrics
@@ -152,6 +154,13 @@ class MetricsService(Application):
         help="""Whether to watch users' pods too; see docs/pods.md. Default: whether a cluster is
         in sight (KUBERNETES_SERVICE_HOST or KUBECTL_CONTEXT is set) and the extra kubernetes is
         installed."""
+    ).tag(config=True)
+
+    people_interval_seconds = Float(
+        86400.0,
+        min=0.0,
+        help="""Time between two questions to Microsoft Graph who the users are, in seconds, where
+        it is configured; see docs/people.md. 0: never.""",
     ).tag(config=True)
 
     parent_pid: int | None = None
@@ -315,7 +324,18 @@ class MetricsService(Application):
             clock=clock,
             upkeeper=Upkeeper(database, metrics, rules=self._upkeep_rules(), clock=clock),
             checker=self._checker(database, metrics, clock),
+            directory=self._directory(database, metrics, clock),
         )
+
+    def _directory(
+        self, database: Database, metrics: Metrics, clock: Callable[[], datetime]
+    ) -> Directory | None:
+        """What asks Microsoft Graph; None where there is no tenant or it is switched off."""
+        graph = MicrosoftGraph(parent=self, environment=self.environment)
+        if not graph.configured or not self.people_interval_seconds:
+            return None
+        interval = timedelta(seconds=self.people_interval_seconds)
+        return Directory(self.hub_name, database, metrics, graph, interval=interval, clock=clock)
 
     def _upkeep_rules(self) -> UpkeepRules:
         days = self.observation_retention_days

@@ -36,10 +36,10 @@ REFUSALS = (
 )
 """Why a whole request was refused."""
 
-TASKS = ("database", "checker", "upkeep")
+TASKS = ("database", "checker", "directory", "upkeep")
 """Background tasks whose unexpected errors are counted."""
 
-SOURCES = ("hub_api", "pods")
+SOURCES = ("hub_api", "pods", "graph")
 """What a check asks."""
 
 CORRECTIONS = ("ready", "renamed", "corrected", "failed")

@@ -82,6 +82,8 @@ class Server:
         if self._wiring.checker is not None:
             self._wiring.checker.open()
             self._tasks.append(_task("check", self._wiring.checker.run()))
+        if self._wiring.directory is not None:
+            self._tasks.append(_task("directory", self._wiring.directory.run()))
 
     async def close(self) -> None:
         """Stops accepting, lets the posts under way finish, closes the database."""
@@ -100,6 +102,8 @@ class Server:
         self._tasks = []
         if self._wiring.checker is not None:
             await self._wiring.checker.close()
+        if self._wiring.directory is not None:
+            self._wiring.directory.close()
         await self._wiring.database.close()
 
 

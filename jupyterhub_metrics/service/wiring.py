@@ -13,6 +13,7 @@ from .._clock import utc_now
 from .checker import Checker
 from .credentials import HubSecrets
 from .database import Database
+from .directory import Directory
 from .metrics import Metrics
 from .pages import Pages
 from .upkeeper import Upkeeper
@@ -56,6 +57,7 @@ class Wiring:
     security_headers: dict[str, str]
     upkeeper: Upkeeper
     checker: Checker | None = None
+    directory: Directory | None = None
     requests: Requests = field(default_factory=Requests)
     clock: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = perf_counter

@@ -7,12 +7,14 @@ statements themselves are in ``sql/``.
 from .capabilities import Capabilities
 from .checks import Activity, CheckedSession, Observation
 from .embedded import EmbeddedServer, dsn_of_running
+from .people import PEOPLE_SOURCES, Person, Statement
 from .rebuild import Differences, Progress
 from .store import IngestResult, Refusal, Store, open_store
 from .upkeep import DUTIES, Duty, UpkeepRound, UpkeepRules
 
 __all__ = [
     "DUTIES",
+    "PEOPLE_SOURCES",
     "Activity",
     "Capabilities",
     "CheckedSession",
@@ -21,8 +23,10 @@ __all__ = [
     "EmbeddedServer",
     "IngestResult",
     "Observation",
+    "Person",
     "Progress",
     "Refusal",
+    "Statement",
     "Store",
     "UpkeepRound",
     "UpkeepRules",

@@ -53,7 +53,7 @@ async def read_status(dsn: str) -> Status:
 
     Raises DatabaseUnavailable, or SchemaMismatch for a schema that this code does not know.
     """
-    async with _connected(dsn) as connection, connection.transaction(readonly=True):
+    async with connected(dsn) as connection, connection.transaction(readonly=True):
         schema = await read_schema(connection)
         missing = pending(schema.known, schema.applied)
         rows = [] if missing else await connection.fetch(query("table_sizes"))
@@ -72,7 +72,7 @@ async def read_status(dsn: str) -> Status:
 
 async def migrate_database(dsn: str) -> list[Migration]:
     """Apply what is pending; gives what was applied. Raises like :func:`read_status`."""
-    async with _connected(dsn) as connection:
+    async with connected(dsn) as connection:
         _, applied = await prepare(connection, "always")
         return applied
 
@@ -101,7 +101,8 @@ async def embedded_dsn(data_dir: Path, *, create: bool) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of its own; raises DatabaseUnavailable and its like in place of asyncpg's."""
     with connecting(dsn):
         connection = await asyncpg.connect(
             dsn,

@@ -33,6 +33,7 @@ from .checks import (
     observation_columns,
 )
 from .failures import CONNECTION_LOST, UNSTORABLE, connecting, place, translated
+from .people import Person, Statement, order_sources, say, statements_of
 from .queries import query
 from .rebuild import Differences, Progress, differences, rebuild, silent
 from .schema import Policy, prepare
@@ -213,6 +214,42 @@ class Store:
 
         await self._run(record)
 
+    async def record_people(self, statements: Sequence[Statement]) -> None:
+        """Keep what sources said of people, all of it or nothing; the same again adds nothing."""
+        if not statements:
+            return
+
+        async def record(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                locks = sorted({_lock_key(told.hub) for told in statements})
+                await connection.execute(query("lock_hubs"), locks)
+                await say(connection, statements)
+
+        await self._run(record)
+
+    async def people(self, hub: str) -> list[Person]:
+        """Everyone who had a session in the Hub or of whom a source told, by name."""
+        return [Person(**dict(row)) for row in await self._fetch("people_of_hub", hub)]
+
+    async def hubs(self) -> list[str]:
+        """The Hubs that had a session or of whose users a source told, by name."""
+        return [row["hub"] for row in await self._fetch("hubs")]
+
+    async def people_sources(self) -> list[str]:
+        """The sources that tell of people, the one whose word counts most first."""
+        return [row["source"] for row in await self._fetch("people_sources")]
+
+    async def order_people_sources(self, sources: Sequence[str]) -> None:
+        """Let the word of the first source count most; every history follows at once."""
+
+        async def order(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                hubs = [row["hub"] for row in await connection.fetch(query("people_told_of"))]
+                await connection.execute(query("lock_hubs"), sorted(map(_lock_key, hubs)))
+                await order_sources(connection, sources)
+
+        await self._run(order)
+
     async def upkeep(self, rules: UpkeepRules, now: datetime) -> UpkeepRound:
         """Do a portion of what the database needs from time to time, and say what is left."""
         return await self._run(lambda connection: upkeep_round(connection, rules, now))
@@ -296,6 +333,7 @@ async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> in
             touched.pop(None, None)
             if touched:
                 await connection.execute(query("fold_sessions"), [*touched], [*touched.values()])
+            await say(connection, statements_of(events))
     except UNSTORABLE as error:
         raise _Unstorable(" ".join(str(error).split())) from error
     return len(rows)

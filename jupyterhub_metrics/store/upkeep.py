@@ -27,6 +27,10 @@ CLOSED_AFTER: Final = timedelta(hours=1)
 come by then. What comes later still counts, at a little more cost."""
 
 
+HOUR_COUNTED_AFTER: Final = timedelta(minutes=5)
+"""How long after an hour it is counted: most of what happened in it has been told by then."""
+
+
 @dataclass(frozen=True)
 class UpkeepRules:
     """How long observations are kept; None for ever."""
@@ -65,6 +69,12 @@ DUTIES: Final = (
         lambda rules, now: now - SETTLED_AFTER,
         "compress_events",
         "event_compression_due_from",
+    ),
+    Duty(
+        "hourly_stats",
+        lambda rules, now: now - HOUR_COUNTED_AFTER,
+        "count_hours",
+        "hours_uncounted_from",
     ),
     Duty(
         "observation_retention",

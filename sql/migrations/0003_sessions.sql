@@ -499,6 +499,7 @@ BEGIN
 
     -- made by a later migration
     PERFORM usage_follow(known_before, now_known);
+    PERFORM hourly_follow(known_before, now_known);
 END
 $$;
 

@@ -102,7 +102,7 @@ SELECT
     observed_images.container_image,
     observed_images.container_base,
     observed_images.container_version,
-    extract(epoch FROM polls.at - observation_spans.began_at)::double precision AS age_seconds
+    date_part('epoch', polls.at - observation_spans.began_at)::integer AS age_seconds
 FROM polls
 JOIN observation_spans ON observation_spans.block = polls.block
     AND observation_spans.first_poll <= polls.id

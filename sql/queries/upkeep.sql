@@ -22,3 +22,13 @@ SELECT drop_observations($1, 2);
 -- name: observations_due_from
 -- The oldest poll that should be dropped.
 SELECT min(at) FROM polls WHERE at < $1;
+
+-- name: count_hours
+-- Counts the oldest hours that ended before $1, a few; gives how many.
+SELECT hourly_count($1, 12);
+
+-- name: hours_uncounted_from
+-- When the first hour ended that should be counted and is not.
+SELECT min(hour) + interval '1 hour'
+FROM hourly_uncounted
+WHERE hour + interval '1 hour' <= $1;
