@@ -27,8 +27,8 @@ FROM pg_roles
 WHERE rolname = ANY ($1::text[]);
 
 -- name: role_rights
--- What each of the given roles may do with the schema's objects, by the catalog: one row for each
--- role and set of rights. Extensions' own objects are left out.
+-- What each of the given roles may do with the schema's objects, by the catalog.
+-- One row for each role and set of rights. Extensions' own objects are left out.
 WITH schemas AS (
     SELECT relnamespace AS oid FROM pg_class WHERE oid = to_regclass('schema_migrations')
     UNION

@@ -140,7 +140,6 @@ async def test_all_that_is_not_set_is_named_at_once() -> None:
         ("<html>", "another shape"),
         ({"value": None}, "another shape"),
         ({"value": ["ada"]}, "another shape"),
-        ({"value": [], "@odata.nextLink": "https://elsewhere.example/v1.0/users"}, "elsewhere"),
     ],
 )
 async def test_what_is_no_list_of_users_is_refused(
@@ -149,6 +148,16 @@ async def test_what_is_no_list_of_users_is_refused(
     fake.fault = answers(body)
     with pytest.raises(SourceUnavailable, match=said):
         await graph.people([])
+
+
+async def test_the_token_is_shown_to_nobody_else(fake: FakeGraph, graph: MicrosoftGraph) -> None:
+    other = FakeGraph()
+    other.start()
+    fake.fault = answers({"value": [], "@odata.nextLink": f"{other.url}/v1.0/users?$select=mail"})
+    with pytest.raises(SourceUnavailable, match="gave a next page that is elsewhere"):
+        await graph.people([])
+    assert other.asked == []
+    await other.stop()
 
 
 async def test_a_page_that_leads_to_itself_ends(fake: FakeGraph, graph: MicrosoftGraph) -> None:
