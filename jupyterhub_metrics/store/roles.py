@@ -19,8 +19,8 @@ from .. import _data
 from .._private_files import read_secret
 from ..errors import ConfigurationError
 from .administration import connected
-from .migrations import check, known_migrations
 from .queries import query
+from .schema import prepare
 from .scram import scram_verifier
 
 ROLES: Final = ("owner", "writer", "sampler", "reader")
@@ -111,7 +111,7 @@ async def create_roles(
     names = role_names(prefix)
     verifiers = {role: scram_verifier(password) for role, password in (passwords or {}).items()}
     async with connected(dsn) as connection:
-        await check(connection, known_migrations())
+        await prepare(connection, "never")
         async with connection.transaction():
             await connection.execute(query("lock_migrations"))
             if reads is None:
