@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import asyncpg
-
 from ..errors import ConfigurationError
 from .area import Area
 from .capabilities import Capabilities
+from .connections import connected
 from .embedded import EmbeddedServer, dsn_of_running
-from .failures import connecting, place, translated
+from .failures import place
 from .migrations import Migration, pending
 from .queries import query
 from .schema import prepare, read_schema
-from .store import CONNECT_SECONDS
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ async def read_status(dsn: str) -> Status:
 
     Raises DatabaseUnavailable, or SchemaMismatch for a schema that this code does not know.
     """
-    async with _connected(dsn) as connection, connection.transaction(readonly=True):
+    async with connected(dsn) as connection, connection.transaction(readonly=True):
         schema = await read_schema(connection)
         missing = pending(schema.known, schema.applied)
         rows = [] if missing else await connection.fetch(query("table_sizes"))
@@ -72,7 +70,7 @@ async def read_status(dsn: str) -> Status:
 
 async def migrate_database(dsn: str) -> list[Migration]:
     """Apply what is pending; gives what was applied. Raises like :func:`read_status`."""
-    async with _connected(dsn) as connection:
+    async with connected(dsn) as connection:
         _, applied = await prepare(connection, "always")
         return applied
 
@@ -99,17 +97,3 @@ async def embedded_dsn(data_dir: Path, *, create: bool) -> AsyncIterator[str]:
     finally:
         await server.stop()
 
-
-@asynccontextmanager
-async def _connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    with connecting(dsn):
-        connection = await asyncpg.connect(
-            dsn,
-            timeout=CONNECT_SECONDS,
-            server_settings={"application_name": "jupyterhub-metrics db", "timezone": "UTC"},
-        )
-    try:
-        with translated(dsn):
-            yield connection
-    finally:
-        await connection.close()
