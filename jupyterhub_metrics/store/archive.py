@@ -148,8 +148,8 @@ def writing(path: Path, *, replace: bool) -> Iterator[ArchiveWriter]:
         number, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     partial = Path(name)
     file = os.fdopen(number, "wb")
+    archive = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
     try:
-        archive = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
         yield ArchiveWriter(path, archive)
         with _failures_named(path):
             archive.close()
@@ -158,7 +158,9 @@ def writing(path: Path, *, replace: bool) -> Iterator[ArchiveWriter]:
             partial.replace(path)
             _settle(path.parent)
     finally:
-        # what is still to be written then has no room either
+        # what is still to be written, if that failed, has no room either
+        with suppress(OSError):
+            archive.close()
         with suppress(OSError):
             file.close()
         partial.unlink(missing_ok=True)

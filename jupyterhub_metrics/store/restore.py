@@ -138,7 +138,7 @@ async def _fill(
     advance = begin("restore", archive.manifest.rows)
     for table in tables:
         await put(connection, table, archive.chunks(table.name), advance)
-        if table.identity is not None:
+        if table.newest_statement is not None:
             newest = await connection.fetchval(table.newest_statement) or 0
             restart = await connection.fetchval(
                 query("next_number"), table.namespace, table.name, table.identity, newest + 1

@@ -21,8 +21,8 @@ ARCHIVED: Final = (
     "event_rows",
     "descriptions",
     "requests",
-    "session_rows",
-    "open_activity",
+    "open_sessions",
+    "ended_sessions",
     "polls",
     "observed_users",
     "observed_images",
@@ -43,7 +43,7 @@ class Table:
     read_statement: str
     count_statement: str
     insert_statement: str
-    newest_statement: str
+    newest_statement: str | None
     analyze_statement: str
 
     async def count(self, connection: asyncpg.Connection) -> int:

@@ -13,7 +13,9 @@ SELECT
         'INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest(%s) AS told (%s)',
         class.oid::regclass, columns.listed, columns.typed, columns.arrays, columns.listed)
         AS insert_statement,
-    format('SELECT max(%I) FROM %s', columns.identity, class.oid::regclass) AS newest_statement,
+    CASE WHEN columns.identity IS NOT NULL THEN
+        format('SELECT max(%I) FROM %s', columns.identity, class.oid::regclass)
+    END AS newest_statement,
     format('ANALYZE %s', class.oid::regclass) AS analyze_statement
 FROM unnest($1::text[]) WITH ORDINALITY AS wanted (name, place)
 JOIN pg_class AS class ON class.relname = wanted.name AND class.relnamespace = (
@@ -77,8 +79,9 @@ SELECT version() NOT LIKE '%Emscripten%';
 SET LOCAL lock_timeout = '15s';
 
 -- name: put_off_triggers
--- What puts off the triggers of these tables and of their partitions, and what puts them on again:
--- rows are brought back as they were, so that nothing is refused or computed from them.
+-- What takes the triggers off these tables and their partitions, and what puts them on again:
+-- rows are brought back as they were, so that nothing is refused or computed from them. Not by
+-- disabling them, which TimescaleDB refuses.
 WITH RECURSIVE parts AS (
     SELECT class.oid
     FROM unnest($1::text[]) AS wanted (name)
@@ -88,10 +91,11 @@ WITH RECURSIVE parts AS (
     SELECT inhrelid FROM parts JOIN pg_inherits ON inhparent = parts.oid
 )
 SELECT
-    format('ALTER TABLE %s DISABLE TRIGGER USER', oid::regclass) AS off,
-    format('ALTER TABLE %s ENABLE TRIGGER USER', oid::regclass) AS on_again
+    format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass) AS off,
+    pg_get_triggerdef(pg_trigger.oid) AS on_again
 FROM parts
-WHERE EXISTS (SELECT FROM pg_trigger WHERE tgrelid = parts.oid AND NOT tgisinternal);
+JOIN pg_trigger ON tgrelid = parts.oid AND NOT tgisinternal AND tgparentid = 0
+ORDER BY tgrelid, tgname;
 
 -- name: empty_tables
 -- What empties these tables.
