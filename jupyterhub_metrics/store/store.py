@@ -7,7 +7,6 @@ any batches, give the same rows.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -33,6 +32,7 @@ from .checks import (
     observation_columns,
 )
 from .failures import CONNECTION_LOST, UNSTORABLE, connecting, place, translated
+from .locks import hub_locks
 from .queries import query
 from .schema import Policy, prepare
 
@@ -188,7 +188,7 @@ class Store:
 
         async def record(connection: asyncpg.Connection) -> None:
             async with connection.transaction():
-                await connection.execute(query("lock_hubs"), [_lock_key(hub)])
+                await connection.execute(query("lock_hubs"), hub_locks([hub]))
                 await connection.execute(query("record_observations"), at, hub, *columns)
 
         await self._run(record)
@@ -205,7 +205,7 @@ class Store:
 
         async def record(connection: asyncpg.Connection) -> None:
             async with connection.transaction():
-                await connection.execute(query("lock_hubs"), [_lock_key(hub)])
+                await connection.execute(query("lock_hubs"), hub_locks([hub]))
                 await connection.execute(query("end_memberships"), hub, *columns, at)
                 await connection.execute(query("begin_memberships"), hub, *columns, at)
 
@@ -270,7 +270,7 @@ async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> in
     """Stores the events and folds the sessions of those that are new; gives their number."""
     try:
         async with connection.transaction():
-            locks = sorted({_lock_key(event.hub) for event in events})
+            locks = hub_locks(event.hub for event in events)
             await connection.execute(query("lock_hubs"), locks)
             batch = batch_of(events)
             await connection.execute(query("intern"), *batch.repeated, batch.filed_at)
@@ -282,11 +282,6 @@ async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> in
     except UNSTORABLE as error:
         raise _Unstorable(" ".join(str(error).split())) from error
     return len(rows)
-
-
-def _lock_key(hub: str) -> int:
-    digest = hashlib.blake2b(hub.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
 
 
 _SESSION_FIELDS: Final = tuple(field.name for field in fields(Session))
