@@ -24,6 +24,7 @@ from prometheus_client.exposition import choose_encoder
 from .. import __version__
 from ..model import KINDS, REJECTION_REASONS, Event
 from ..sources.drift import DRIFTS
+from ..store import DUTIES
 from .batch import UNREADABLE, Rejection
 
 REFUSALS = (
@@ -35,7 +36,7 @@ REFUSALS = (
 )
 """Why a whole request was refused."""
 
-TASKS = ("database", "checker")
+TASKS = ("database", "checker", "upkeep")
 """Background tasks whose unexpected errors are counted."""
 
 SOURCES = ("hub_api", "pods")
@@ -175,6 +176,32 @@ class Metrics:
             buckets=_INGEST_BUCKETS,
             registry=self.registry,
         )
+
+        self._upkept_at: datetime | None = None
+        self.upkeep_lag = self._gauge(
+            "jupyterhub_metrics_upkeep_lag_seconds",
+            "How far the oldest data that upkeep should have dealt with is past its time",
+            "duty",
+            [duty.name for duty in DUTIES],
+        )
+        self.upkeep_staleness = Gauge(
+            "jupyterhub_metrics_upkeep_staleness_seconds",
+            "Time since a round of upkeep succeeded, or since the service began",
+            registry=self.registry,
+        )
+
+    def watch_upkeep(self, clock: Callable[[], datetime]) -> None:
+        """From now on tells how long no round has succeeded."""
+        began = clock()
+        self.upkeep_staleness.set_function(
+            lambda: (clock() - (self._upkept_at or began)).total_seconds()
+        )
+
+    def upkept(self, lag_seconds: Mapping[str, float], at: datetime) -> None:
+        """What a round of upkeep has left."""
+        self._upkept_at = at
+        for duty, seconds in lag_seconds.items():
+            self.upkeep_lag.labels(duty).set(seconds)
 
     def recorder_says(self, hub: str, health: Mapping[str, float]) -> None:
         """What a Hub's recorder said of itself with its last batch."""

@@ -64,7 +64,8 @@ class Server:
             await self.close()
 
     async def open(self) -> None:
-        """Listens as soon as the port is free; opens the database and checks in the background."""
+        """Listens as soon as the port is free; opens the database, keeps it up and checks in the
+        background."""
         sockets = await take_port(self._address)
         self._http = HTTPServer(self._application, body_timeout=BODY_TIMEOUT_SECONDS)
         self._http.add_sockets(sockets)
@@ -74,7 +75,10 @@ class Server:
             self._address.port,
             self._wiring.prefix,
         )
-        self._tasks = [_task("keep-database-open", self._wiring.database.keep_open())]
+        self._tasks = [
+            _task("keep-database-open", self._wiring.database.keep_open()),
+            _task("upkeep", self._wiring.upkeeper.run()),
+        ]
         if self._wiring.checker is not None:
             self._wiring.checker.open()
             self._tasks.append(_task("check", self._wiring.checker.run()))

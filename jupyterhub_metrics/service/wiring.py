@@ -15,6 +15,7 @@ from .credentials import HubSecrets
 from .database import Database
 from .metrics import Metrics
 from .pages import Pages
+from .upkeeper import Upkeeper
 
 
 class Requests:
@@ -53,6 +54,7 @@ class Wiring:
     pages: Pages
     hub_auth: Any
     security_headers: dict[str, str]
+    upkeeper: Upkeeper
     checker: Checker | None = None
     requests: Requests = field(default_factory=Requests)
     clock: Callable[[], datetime] = utc_now

@@ -8,16 +8,21 @@ from .capabilities import Capabilities
 from .checks import Activity, CheckedSession, Observation
 from .embedded import EmbeddedServer, dsn_of_running
 from .store import IngestResult, Refusal, Store, open_store
+from .upkeep import DUTIES, Duty, UpkeepRound, UpkeepRules
 
 __all__ = [
+    "DUTIES",
     "Activity",
     "Capabilities",
     "CheckedSession",
+    "Duty",
     "EmbeddedServer",
     "IngestResult",
     "Observation",
     "Refusal",
     "Store",
+    "UpkeepRound",
+    "UpkeepRules",
     "dsn_of_running",
     "open_store",
 ]

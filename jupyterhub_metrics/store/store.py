@@ -35,6 +35,7 @@ from .failures import CONNECTION_LOST, UNSTORABLE, connecting, place, translated
 from .locks import hub_locks
 from .queries import query
 from .schema import Policy, prepare
+from .upkeep import UpkeepRound, UpkeepRules, upkeep_round
 
 CONNECT_SECONDS: Final = 10.0
 COMMAND_SECONDS: Final = 60.0
@@ -210,6 +211,10 @@ class Store:
                 await connection.execute(query("begin_memberships"), hub, *columns, at)
 
         await self._run(record)
+
+    async def upkeep(self, rules: UpkeepRules, now: datetime) -> UpkeepRound:
+        """Do a portion of what the database needs from time to time, and say what is left."""
+        return await self._run(lambda connection: upkeep_round(connection, rules, now))
 
     async def ping(self) -> None:
         """Returns if the database answers."""

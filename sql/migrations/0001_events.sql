@@ -65,7 +65,7 @@ CREATE TABLE event_rows (
     server_facts_id  integer,
     other_facts_id   integer,
     node_id          integer,
-    CONSTRAINT event_rows_pkey PRIMARY KEY (filed_at, id) WITH (fillfactor = 65),
+    CONSTRAINT event_rows_pkey PRIMARY KEY (filed_at, id) WITH (fillfactor = 55),
     CONSTRAINT event_rows_within_bounds CHECK (
         num_nulls(not_before, not_after) IN (0, 2)
         AND not_before <= occurred_at AND occurred_at <= not_after)

@@ -39,6 +39,28 @@ $$;
 COMMENT ON FUNCTION make_event_partitions IS
     'Makes the partitions of events filed at these moments that are not there; gives how many.';
 
+CREATE FUNCTION event_partition_missing_from(moment timestamptz, until timestamptz)
+    RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT min(begins) AT TIME ZONE 'UTC'
+    FROM generate_series(
+        date_trunc('quarter', moment AT TIME ZONE 'UTC'), until AT TIME ZONE 'UTC',
+        interval '3 months') AS begins
+    WHERE to_regclass('event_rows_' || to_char(begins, 'YYYY"q"Q')) IS NULL
+$$;
+
+COMMENT ON FUNCTION event_partition_missing_from IS
+    'The start of the first partition that is missing between two moments; NULL if none is.';
+
+CREATE FUNCTION compress_events(before timestamptz, most integer) RETURNS integer
+    LANGUAGE sql AS $$ SELECT 0 $$;
+
+COMMENT ON FUNCTION compress_events IS 'Does nothing: plain PostgreSQL does not compress.';
+
+CREATE FUNCTION events_uncompressed_from(before timestamptz) RETURNS timestamptz
+    LANGUAGE sql AS $$ SELECT NULL::timestamptz $$;
+
+COMMENT ON FUNCTION events_uncompressed_from IS 'NULL: nothing is to be compressed.';
+
 -- time_bucket as TimescaleDB has it, with its origins: a Monday, and for months a January.
 CREATE FUNCTION time_bucket(bucket_width interval, ts timestamp, origin timestamp)
     RETURNS timestamp LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
