@@ -33,13 +33,11 @@ _RUNS_AT_ONCE = 330
 
 
 @asynccontextmanager
-async def server(dsn_file: Path | None) -> AsyncIterator[str]:
-    if dsn_file is not None:
-        yield dsn_file.read_text().strip()
-        return
-    with tempfile.TemporaryDirectory(prefix="jhm-bench-") as folder:
-        Path(folder).chmod(0o711)
-        embedded = EmbeddedServer(Path(folder))
+async def server(given: str | None, folder: Path) -> AsyncIterator[str]:
+    if given is not None:
+        yield given
+    else:
+        embedded = EmbeddedServer(folder)
         dsn = await embedded.start()
         try:
             yield dsn
@@ -68,23 +66,23 @@ async def fill(dsn: str, sessions: int) -> None:
     await store.close()
 
 
-async def measure(sessions: int, dsn_file: Path | None) -> None:
+def mebibytes(path: Path) -> float:
+    return path.stat().st_size / 2**20
+
+
+async def measure(sessions: int, given: str | None, folder: Path) -> None:
     begin = beginning_on(sys.stderr)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "year.backup"
-        async with server(dsn_file) as dsn, database(dsn) as one, database(dsn) as other:
-            await fill(one, sessions)
-            began = time.perf_counter()
-            manifest = await write_backup(one, path, replace=False, begin=begin, now=utc_now())
-            written = time.perf_counter()
-            print(f"server: {manifest.server}")
-            print(f"rows: {manifest.rows:,}, {manifest.bytes / 2**20:,.0f} MiB as text")
-            print(
-                f"backup: {written - began:.1f} s, {path.stat().st_size / 2**20:,.0f} MiB in the "
-                "file"
-            )
-            await restore_backup(other, path, replace=False, begin=begin)
-            print(f"restore, checked and read back: {time.perf_counter() - written:.1f} s")
+    path = folder / "year.backup"
+    async with server(given, folder) as dsn, database(dsn) as one, database(dsn) as other:
+        await fill(one, sessions)
+        began = time.perf_counter()
+        manifest = await write_backup(one, path, replace=False, begin=begin, now=utc_now())
+        written = time.perf_counter()
+        print(f"server: {manifest.server}")
+        print(f"rows: {manifest.rows:,}, {manifest.bytes / 2**20:,.0f} MiB as text")
+        print(f"backup: {written - began:.1f} s, {mebibytes(path):,.0f} MiB in the file")
+        await restore_backup(other, path, replace=False, begin=begin)
+        print(f"restore, checked and read back: {time.perf_counter() - written:.1f} s")
 
 
 def main() -> None:
@@ -92,7 +90,12 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=year.SESSIONS)
     parser.add_argument("--dsn-file", type=Path)
     arguments = parser.parse_args()
-    asyncio.run(measure(arguments.sessions, arguments.dsn_file))
+    given = arguments.dsn_file.read_text().strip() if arguments.dsn_file else None
+    with tempfile.TemporaryDirectory(prefix="jhm-bench-") as name:
+        folder = Path(name)
+        # so that the embedded server's own account can pass through
+        folder.chmod(0o711)
+        asyncio.run(measure(arguments.sessions, given, folder))
 
 
 if __name__ == "__main__":

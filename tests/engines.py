@@ -19,7 +19,13 @@ import pytest
 SERVER_VARIABLE = "JUPYTERHUB_METRICS_TEST_DSN"
 BRIDGE = Path(__file__).parent / "timescale"
 
-ON_BOTH = {"test_store_backup", "test_store", "test_store_fold", "test_store_migrations", "test_service_checker"}
+ON_BOTH = {
+    "test_store_backup",
+    "test_store",
+    "test_store_fold",
+    "test_store_migrations",
+    "test_service_checker",
+}
 
 ONE_BACKEND = "the engine is one backend that serves one transaction after another"
 ANY_LOGIN = "the bridge lets everyone in, and makes what they call their database"

@@ -15,7 +15,7 @@ from ..errors import BackupRefused
 from .archive import ArchiveReader, Manifest, TableStream, reading
 from .connections import connected
 from .copying import copy_into, insert_into
-from .failures import place
+from .failures import UNSTORABLE, place
 from .migrations import Migration, apply, known_migrations, pending
 from .progress import Begin
 from .queries import query
@@ -37,6 +37,11 @@ async def restore_backup(dsn: str, path: Path, *, replace: bool, begin: Begin) -
             try:
                 async with connection.transaction():
                     await _restore(connection, archive, replace=replace, dsn=dsn, begin=begin)
+            except UNSTORABLE as error:
+                raise BackupRefused(
+                    f"found rows in {path} that the database refuses: {' '.join(str(error).split())}"
+                    "; expected a backup as it was written; take another, or an older one"
+                ) from error
             except asyncpg.LockNotAvailableError as error:
                 raise BackupRefused(
                     f"found {place(dsn)} in use by another program; expected to have it alone; "

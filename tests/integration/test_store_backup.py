@@ -1,16 +1,20 @@
 from __future__ import annotations
+
 from datetime import datetime, timezone
-from pathlib import Path
+
 from builders import event
+
 from jupyterhub_metrics.store import open_store
 from jupyterhub_metrics.store.backup import write_backup
 from jupyterhub_metrics.store.restore import restore_backup
 
 NOW = datetime(2026, 4, 1, tzinfo=timezone.utc)
 
+
 def unseen(label, total):
     print(label, total)
     return lambda amount: None
+
 
 async def test_one(postgres_dsn, tmp_path):
     store = await open_store(postgres_dsn)
