@@ -33,6 +33,9 @@ NOT_ON_TIMESCALE = {
     "test_services_that_start_at_once_migrate_once": ONE_BACKEND,
     "test_two_writers_of_one_hub_never_fold_from_half_the_events": ONE_BACKEND,
     "test_broken_connections_are_replaced_without_the_caller_noticing": ONE_BACKEND,
+    "test_a_backup_is_of_one_moment": ONE_BACKEND,
+    "test_whoever_uses_the_database_is_not_waited_for": ONE_BACKEND,
+    "test_a_database_that_goes_away_leaves_no_file": ONE_BACKEND,
     "test_a_wrong_password_is_named_without_being_shown": ANY_LOGIN,
 }
 """Tests that say nothing there, each with the reason."""

@@ -69,7 +69,7 @@ async def _manifest(
             AppliedMigration(entry.version, entry.name, entry.checksum, entry.dialect)
             for entry in schema.applied
         ],
-        hubs=[row["hub"] for row in await connection.fetch(query("archived_hubs"))],
+        hubs=[row["hub"] for row in await connection.fetch(query("known_hubs"))],
         months=[row["month"] for row in await connection.fetch(query("archived_months"))],
         tables=streams,
     )

@@ -38,9 +38,10 @@ async def restore_backup(dsn: str, path: Path, *, replace: bool, begin: Begin) -
                 async with connection.transaction():
                     await _restore(connection, archive, replace=replace, dsn=dsn, begin=begin)
             except UNSTORABLE as error:
+                text = " ".join(str(error).split())
                 raise BackupRefused(
-                    f"found rows in {path} that the database refuses: {' '.join(str(error).split())}"
-                    "; expected a backup as it was written; take another, or an older one"
+                    f"found rows in {path} that the database refuses: {text}; expected a backup "
+                    "as it was written; take another, or an older one"
                 ) from error
             except asyncpg.LockNotAvailableError as error:
                 raise BackupRefused(

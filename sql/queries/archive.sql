@@ -1,6 +1,7 @@
 -- name: archived_tables
--- How to read and fill those of these tables that are there, in their order. Rows are read in an
--- order that depends on nothing but their contents, so that equal tables give equal bytes.
+-- How to read and fill those of these tables that are there, in their order.
+-- Rows are read in an order that depends on nothing but their contents, so that equal tables give
+-- equal bytes.
 SELECT
     wanted.name,
     class.relnamespace::regnamespace::text AS namespace,
@@ -49,18 +50,14 @@ LEFT JOIN LATERAL (
 ORDER BY wanted.place;
 
 -- name: lock_for_reading
--- What keeps these tables, with their partitions and chunks, as they are while they are read:
--- what truncates or drops one would otherwise empty it even for an older snapshot.
+-- What keeps these tables, with their partitions and chunks, as they are while they are read.
+-- What truncates or drops one would otherwise empty it even for an older snapshot.
 SELECT format('LOCK TABLE %s IN ACCESS SHARE MODE',
     string_agg(format('%I.%I', schemaname, tablename), ', ' ORDER BY tablename)) AS statement
 FROM pg_tables
 WHERE tablename = ANY ($1::text[]) AND schemaname = (
     SELECT relnamespace::regnamespace::text
     FROM pg_class WHERE oid = to_regclass('schema_migrations'));
-
--- name: archived_hubs
--- The Hubs that the database knows.
-SELECT DISTINCT hub FROM servers ORDER BY hub;
 
 -- name: archived_months
 -- The months (UTC) in which events are filed.
@@ -79,8 +76,8 @@ SELECT version() NOT LIKE '%Emscripten%';
 SET LOCAL lock_timeout = '15s';
 
 -- name: put_off_triggers
--- What takes the triggers off these tables and their partitions, and what puts them on again:
--- rows are brought back as they were, so that nothing is refused or computed from them. Not by
+-- What takes the triggers off these tables and their partitions, and what puts them on again.
+-- Rows are brought back as they were, so that nothing is refused or computed from them. Not by
 -- disabling them, which TimescaleDB refuses.
 WITH RECURSIVE parts AS (
     SELECT class.oid

@@ -17,8 +17,8 @@ ORDER BY day;
 SELECT DISTINCT hub FROM servers ORDER BY hub;
 
 -- name: refold_between
--- Brings the sessions of these Hubs that start in [$1, $2) up to what their events say; gives how
--- many they are.
+-- Brings sessions that start in [$1, $2) up to what their events say; gives how many they are.
+-- Those of the Hubs in $3.
 WITH told AS MATERIALIZED (
     SELECT array_agg(session_id) AS ids, array_agg(filed_at) AS starts
     FROM (

@@ -65,8 +65,8 @@ GROUP BY whole, relname
 ORDER BY relname;
 
 -- name: table_sizes_timescale
--- The same where TimescaleDB is: how many of a table's chunks are compressed, and how many bytes
--- the table had if they were not.
+-- The same where TimescaleDB is, with how many of a table's chunks are compressed.
+-- uncompressed_bytes is what the table would have if none were.
 SELECT
     relname AS name,
     table_rows(class.oid::regclass) AS rows,
