@@ -78,20 +78,21 @@ SET LOCAL lock_timeout = '15s';
 -- name: put_off_triggers
 -- What takes the triggers off these tables and their partitions, and what puts them on again.
 -- Rows are brought back as they were, so that nothing is refused or computed from them. Not by
--- disabling them, which TimescaleDB refuses.
+-- disabling them, which TimescaleDB refuses. Its own triggers stay: their functions are elsewhere.
 WITH RECURSIVE parts AS (
-    SELECT class.oid
+    SELECT class.oid, class.relnamespace AS namespace
     FROM unnest($1::text[]) AS wanted (name)
     JOIN pg_class AS class ON class.relname = wanted.name AND class.relnamespace = (
         SELECT relnamespace FROM pg_class WHERE oid = to_regclass('schema_migrations'))
     UNION
-    SELECT inhrelid FROM parts JOIN pg_inherits ON inhparent = parts.oid
+    SELECT inhrelid, namespace FROM parts JOIN pg_inherits ON inhparent = parts.oid
 )
 SELECT
     format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass) AS off,
     pg_get_triggerdef(pg_trigger.oid) AS on_again
 FROM parts
 JOIN pg_trigger ON tgrelid = parts.oid AND NOT tgisinternal AND tgparentid = 0
+JOIN pg_proc ON pg_proc.oid = tgfoid AND pronamespace = namespace
 ORDER BY tgrelid, tgname;
 
 -- name: empty_tables
