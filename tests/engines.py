@@ -20,11 +20,17 @@ SERVER_VARIABLE = "JUPYTERHUB_METRICS_TEST_DSN"
 BRIDGE = Path(__file__).parent / "timescale"
 
 ON_BOTH = {
-    "test_store_backup",
+    "test_service_checker",
     "test_store",
+    "test_store_activity",
+    "test_store_backup",
+    "test_store_documented",
     "test_store_fold",
     "test_store_migrations",
-    "test_service_checker",
+    "test_store_observations",
+    "test_store_plans",
+    "test_store_time_bucket",
+    "test_store_upkeep",
 }
 
 ONE_BACKEND = "the engine is one backend that serves one transaction after another"
