@@ -29,6 +29,8 @@ ON_BOTH = {
     "test_store_migrations",
     "test_store_observations",
     "test_store_plans",
+    "test_store_rebuild",
+    "test_store_tidying",
     "test_store_time_bucket",
     "test_store_upkeep",
 }

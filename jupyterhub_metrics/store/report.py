@@ -25,7 +25,7 @@ def status_lines(status: Status) -> list[str]:
         (f"{name} behind".replace("_", " "), f"{seconds:,.0f} s")
         for name, seconds in status.lag_seconds.items()
     ]
-    lines = [f"{label:<29}{value}" for label, value in labelled]
+    lines = [f"{label:<30}{value}" for label, value in labelled]
     if status.tables:
         lines += ["", f"{'table':<24}{'rows':>14}{'KiB':>14}{'bytes/row':>12}  compressed"]
         lines += [_table(table) for table in status.tables]
