@@ -31,6 +31,8 @@ ON_BOTH = {
     "test_store_plans",
     "test_store_rebuild",
     "test_store_tidying",
+    "test_store_usage",
+    "test_store_usage_panels",
     "test_store_time_bucket",
     "test_store_upkeep",
 }

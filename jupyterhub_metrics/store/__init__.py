@@ -7,6 +7,7 @@ statements themselves are in ``sql/``.
 from .capabilities import Capabilities
 from .checks import Activity, CheckedSession, Observation
 from .embedded import EmbeddedServer, dsn_of_running
+from .rebuild import Differences, Progress
 from .store import IngestResult, Refusal, Store, open_store
 from .upkeep import DUTIES, Duty, UpkeepRound, UpkeepRules
 
@@ -15,10 +16,12 @@ __all__ = [
     "Activity",
     "Capabilities",
     "CheckedSession",
+    "Differences",
     "Duty",
     "EmbeddedServer",
     "IngestResult",
     "Observation",
+    "Progress",
     "Refusal",
     "Store",
     "UpkeepRound",

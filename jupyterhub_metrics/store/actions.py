@@ -6,21 +6,31 @@ Results go to standard output, progress to standard error. Called by :mod:`.comm
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import asyncpg
+
 from .._clock import utc_now
 from ..model import isoformat
-from . import rebuilding, tidying
+from . import rebuild as recompute
+from . import tidying
 from .administration import migrate_database, read_status
 from .backup import write_backup
-from .progress import beginning_on
+from .connections import connected
+from .migrations import check
+from .progress import Begin, beginning_on
 from .report import status_lines
 from .restore import restore_backup
+from .schema import read_schema
 from .upkeep import UpkeepRules
 
 _SHOWN: Final = 20
 """Differences that are printed one by one."""
+
+_PER_MILLE: Final = 1000
 
 
 async def migrate(dsn: str) -> int:
@@ -92,31 +102,57 @@ async def restore(dsn: str, path: Path, *, replace: bool) -> int:
 
 
 async def rebuild(dsn: str) -> int:
-    """Compute sessions again."""
-    done = await rebuilding.rebuild(dsn, beginning_on(sys.stderr))
-    _print(
-        f"rebuilt {done.sessions:,} sessions from their events, removed {done.removed:,} that "
-        "have none"
-    )
+    """Compute sessions and usage again."""
+    async with _up_to_date(dsn) as connection:
+        sessions = await recompute.rebuild(connection, utc_now(), _parts(beginning_on(sys.stderr)))
+    _print(f"rebuilt {sessions:,} sessions and their usage from events")
     return 0
 
 
 async def verify(dsn: str) -> int:
-    """Compute sessions again and compare; 1 if one differs."""
-    verdict = await rebuilding.verify(dsn, beginning_on(sys.stderr))
-    wrong = verdict.differences
-    for difference in wrong[:_SHOWN]:
-        _print(f"session {difference.session_id} {difference.how}")
-    if len(wrong) > _SHOWN:
-        _print(f"and {len(wrong) - _SHOWN:,} more")
-    if wrong:
+    """Compute sessions and usage again and compare; 1 if anything differs."""
+    async with _up_to_date(dsn) as connection:
+        found = await recompute.differences(connection, utc_now(), _parts(beginning_on(sys.stderr)))
+    told = [
+        *(f"session {one}" for one in sorted(found.sessions)),
+        *(f"usage of {day}" for day in sorted(found.usage_days)),
+        *(f"summary of usage of {day}" for day in sorted(found.rollup_days)),
+    ]
+    for one in told[:_SHOWN]:
+        _print(f"{one} is not what events say")
+    if len(told) > _SHOWN:
+        _print(f"and {len(told) - _SHOWN:,} more")
+    if told:
         _print(
-            f"found {len(wrong):,} sessions unlike their events, of {verdict.sessions:,}; expected "
-            "none; run jupyterhub-metrics db rebuild"
+            f"found {len(found.sessions):,} sessions and {len(found.usage_days):,} days of usage "
+            f"that differ, and summaries of {len(found.rollup_days):,} days; expected none; run "
+            "jupyterhub-metrics db rebuild"
         )
         return 1
-    _print(f"verified {verdict.sessions:,} sessions: all are as their events say")
+    _print("verified: all sessions and their usage are what events say")
     return 0
+
+
+@asynccontextmanager
+async def _up_to_date(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    async with connected(dsn) as connection:
+        await check(connection, (await read_schema(connection)).known)
+        yield connection
+
+
+def _parts(begin: Begin) -> Callable[[str, float], None]:
+    """Takes how much of which part is done, from 0 to 1, one part after another."""
+    advances: dict[str, Callable[[int], None]] = {}
+    reached: dict[str, int] = {}
+
+    def tell(doing: str, done: float) -> None:
+        if doing not in advances:
+            advances[doing] = begin(doing, _PER_MILLE)
+        now = round(done * _PER_MILLE)
+        advances[doing](now - reached.get(doing, 0))
+        reached[doing] = now
+
+    return tell
 
 
 def _bytes(path: Path) -> int:

@@ -93,11 +93,11 @@ ACTIONS: Final[Mapping[str, Action]] = {
         creates=True,
     ),
     "rebuild": Action(
-        "compute all sessions again from events",
+        "compute all sessions and usage again from events",
         lambda dsn, arguments: actions.rebuild(dsn),
     ),
     "verify": Action(
-        "compute all sessions again and compare; exit status 1 if one differs",
+        "compute all sessions and usage again and compare; exit status 1 if any differs",
         lambda dsn, arguments: actions.verify(dsn),
     ),
 }

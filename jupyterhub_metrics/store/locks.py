@@ -1,6 +1,6 @@
 """The numbers of a Hub's lock, which makes those who write for it take turns. Pure.
 
-Called by :mod:`.store` and :mod:`.rebuild`.
+Called by :mod:`.store`.
 """
 
 from __future__ import annotations

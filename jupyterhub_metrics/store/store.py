@@ -34,6 +34,7 @@ from .checks import (
 from .failures import CONNECTION_LOST, UNSTORABLE, connecting, place, translated
 from .locks import hub_locks
 from .queries import query
+from .rebuild import Differences, Progress, differences, rebuild, silent
 from .schema import Policy, prepare
 from .upkeep import UpkeepRound, UpkeepRules, upkeep_round
 
@@ -215,6 +216,17 @@ class Store:
     async def upkeep(self, rules: UpkeepRules, now: datetime) -> UpkeepRound:
         """Do a portion of what the database needs from time to time, and say what is left."""
         return await self._run(lambda connection: upkeep_round(connection, rules, now))
+
+    async def rebuild(self, now: datetime, progress: Progress = silent) -> int:
+        """Sessions and usage anew from events, in one transaction; gives how many sessions.
+
+        Who writes meanwhile waits.
+        """
+        return await self._run(lambda connection: rebuild(connection, now, progress))
+
+    async def verify(self, now: datetime, progress: Progress = silent) -> Differences:
+        """What is stored and is not what events and sessions give, computed anew; read-only."""
+        return await self._run(lambda connection: differences(connection, now, progress))
 
     async def ping(self) -> None:
         """Returns if the database answers."""

@@ -28,8 +28,16 @@ ARCHIVED: Final = (
     "observed_images",
     "observation_spans",
     "group_memberships",
+    "usage_days",
+    "usage_closed",
+    "usage_months",
+    "usage_summary",
+    "usage_due",
 )
 """All tables of the schema, small ones first. What a migration adds comes in here."""
+
+STATE: Final = frozenset({"usage_closed"})
+"""Those that have a row in an empty database too."""
 
 
 @dataclass(frozen=True)

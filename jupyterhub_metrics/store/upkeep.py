@@ -22,6 +22,10 @@ SETTLED_AFTER: Final = timedelta(days=4)
 """How long after a chunk of events has closed it is compressed: the last sessions that started in
 it have ended by then."""
 
+CLOSED_AFTER: Final = timedelta(hours=1)
+"""How long after a day its usage is counted: the checks and deliveries of its last minutes have
+come by then. What comes later still counts, at a little more cost."""
+
 
 @dataclass(frozen=True)
 class UpkeepRules:
@@ -78,6 +82,8 @@ DUTIES: Final = (
         "drop_observations",
         "observations_due_from",
     ),
+    Duty("usage_days", lambda rules, now: now - CLOSED_AFTER, "close_usage_day", "usage_open_from"),
+    Duty("usage_summaries", lambda rules, now: now, "summarise_usage", "usage_due_from"),
 )
 """In the order in which a round does them."""
 

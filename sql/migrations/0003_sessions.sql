@@ -357,16 +357,18 @@ FROM session_fold;
 COMMENT ON VIEW session_fold_digested IS
     'The fold, with what its description and its request are known by.';
 
--- To follow what ends, make statement triggers on ended_sessions with transition tables: they see
--- each row as it was and as it is, in the transaction that changes it.
 CREATE FUNCTION session_refold(ids uuid[], starts timestamptz[]) RETURNS void
     LANGUAGE plpgsql AS $$
 DECLARE
     folded session_fold_digested[];
     now_known ended_sessions[];
+    known_before ended_sessions[];
 BEGIN
     -- a check that measures activity meanwhile waits, and then finds the session where it is
     PERFORM FROM open_sessions WHERE id = ANY (ids) ORDER BY id FOR UPDATE;
+    SELECT array_agg(ROW(session_rows.*)::ended_sessions) INTO known_before
+    FROM session_rows
+    WHERE id = ANY (ids);
 
     SELECT array_agg(fold) INTO folded
     FROM session_fold_digested AS fold
@@ -490,6 +492,9 @@ BEGIN
         simulated = excluded.simulated,
         inferred = excluded.inferred
     WHERE kept IS DISTINCT FROM excluded;
+
+    -- made by a later migration
+    PERFORM usage_follow(known_before, now_known);
 END
 $$;
 

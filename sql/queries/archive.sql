@@ -59,6 +59,10 @@ WHERE tablename = ANY ($1::text[]) AND schemaname = (
     SELECT relnamespace::regnamespace::text
     FROM pg_class WHERE oid = to_regclass('schema_migrations'));
 
+-- name: known_hubs
+-- The Hubs that events came from.
+SELECT DISTINCT hub FROM servers ORDER BY hub;
+
 -- name: archived_months
 -- The months (UTC) in which events are filed.
 SELECT DISTINCT date_trunc('month', filed_at, 'UTC') AS month FROM event_rows ORDER BY month;

@@ -147,17 +147,11 @@ async def test_an_empty_database_gets_everything(filled: str, another_dsn: str, 
 async def test_an_older_backup_is_brought_up_to_date(
     filled: str, another_dsn: str, path: Path
 ) -> None:
-    came_later = {
-        "polls",
-        "observed_users",
-        "observed_images",
-        "observation_spans",
-        "group_memberships",
-    }
+    there_at_3 = ARCHIVED[: ARCHIVED.index("ended_sessions") + 1]
 
     def older(manifest: dict[str, Any], parts: dict[str, bytes]) -> None:
         del manifest["migrations"][3:]
-        manifest["tables"] = [t for t in manifest["tables"] if t["name"] not in came_later]
+        manifest["tables"] = [t for t in manifest["tables"] if t["name"] in there_at_3]
 
     await restore(another_dsn, rewritten(path, older))
     before, after = await contents(filled), await contents(another_dsn)
