@@ -27,7 +27,11 @@ class Command:
 
 
 COMMANDS: Final = {
-    "db": Command("store.command", "migrate the database, print its status and roles", "service"),
+    "db": Command(
+        "store.command",
+        "migrate, back up, restore and check the database; make its roles",
+        "service",
+    ),
     "users": Command(
         "sources.users_command", "tell e-mail, name, department and job title of users", "service"
     ),

@@ -23,6 +23,7 @@ ON_BOTH = {
     "test_service_checker",
     "test_store",
     "test_store_activity",
+    "test_store_backup",
     "test_store_documented",
     "test_store_fold",
     "test_store_migrations",
@@ -30,6 +31,8 @@ ON_BOTH = {
     "test_store_plans",
     "test_store_seed_hours",
     "test_store_seed_names",
+    "test_store_rebuild",
+    "test_store_tidying",
     "test_store_usage",
     "test_store_usage_panels",
     "test_store_time_bucket",
@@ -43,6 +46,9 @@ NOT_ON_TIMESCALE = {
     "test_two_writers_of_one_hub_never_fold_from_half_the_events": ONE_BACKEND,
     "test_checks_of_two_services_at_once_do_not_mix": ONE_BACKEND,
     "test_broken_connections_are_replaced_without_the_caller_noticing": ONE_BACKEND,
+    "test_a_backup_is_of_one_moment": ONE_BACKEND,
+    "test_whoever_uses_the_database_is_not_waited_for": ONE_BACKEND,
+    "test_a_database_that_goes_away_leaves_no_file": ONE_BACKEND,
     "test_a_wrong_password_is_named_without_being_shown": ANY_LOGIN,
 }
 """Tests that say nothing there, each with the reason."""

@@ -18,7 +18,7 @@ import asyncpg
 from .. import _data
 from .._private_files import read_secret
 from ..errors import ConfigurationError
-from .administration import connected
+from .connections import connected
 from .queries import query
 from .schema import prepare
 from .scram import scram_verifier

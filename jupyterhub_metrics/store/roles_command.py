@@ -9,6 +9,7 @@ import argparse
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from ..errors import ConfigurationError
 from .roles import (
@@ -25,25 +26,35 @@ from .roles import (
 WIDTH = 100
 
 
-def add_roles_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``db roles``, beside those that say which database."""
-    parser.add_argument(
-        "--create", action="store_true", help="make what is missing and grant; else only print"
-    )
-    parser.add_argument(
-        "--prefix", default=DEFAULT_PREFIX, help=f"how the roles' names begin ({DEFAULT_PREFIX})"
-    )
-    parser.add_argument(
-        "--passwords",
-        type=Path,
-        metavar="FOLDER",
-        help=f"files named {', '.join(ROLES)}: the passwords of the roles that shall log in",
-    )
-    parser.add_argument(
-        "--reads",
-        choices=READS,
-        help="what the reader sees; else what it saw before, and everything at first",
-    )
+ROLES_OPTIONS: Final = (
+    (
+        ("--create",),
+        {"action": "store_true", "help": "make what is missing and grant; else only print"},
+    ),
+    (
+        ("--prefix",),
+        {
+            "default": DEFAULT_PREFIX,
+            "help": "how the roles' names begin, by default %(default)s",
+        },
+    ),
+    (
+        ("--passwords",),
+        {
+            "type": Path,
+            "metavar": "FOLDER",
+            "help": f"files named {', '.join(ROLES)}: the passwords of the roles that shall log in",
+        },
+    ),
+    (
+        ("--reads",),
+        {
+            "choices": READS,
+            "help": "what the reader sees; else what it saw before, and everything at first",
+        },
+    ),
+)
+"""The arguments of ``db roles``, beside those that say which database."""
 
 
 async def roles(dsn: str, arguments: argparse.Namespace) -> list[str]:

@@ -7,7 +7,6 @@ any batches, give the same rows.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -33,6 +32,7 @@ from .checks import (
     observation_columns,
 )
 from .failures import CONNECTION_LOST, UNSTORABLE, connecting, place, translated
+from .locks import hub_locks
 from .people import Person, Statement, order_sources, say, statements_of
 from .queries import query
 from .rebuild import Differences, Progress, differences, rebuild, silent
@@ -191,7 +191,7 @@ class Store:
 
         async def record(connection: asyncpg.Connection) -> None:
             async with connection.transaction():
-                await connection.execute(query("lock_hubs"), [_lock_key(hub)])
+                await connection.execute(query("lock_hubs"), hub_locks([hub]))
                 await connection.execute(query("record_observations"), at, hub, *columns)
 
         await self._run(record)
@@ -208,7 +208,7 @@ class Store:
 
         async def record(connection: asyncpg.Connection) -> None:
             async with connection.transaction():
-                await connection.execute(query("lock_hubs"), [_lock_key(hub)])
+                await connection.execute(query("lock_hubs"), hub_locks([hub]))
                 await connection.execute(query("end_memberships"), hub, *columns, at)
                 await connection.execute(query("begin_memberships"), hub, *columns, at)
 
@@ -221,7 +221,7 @@ class Store:
 
         async def record(connection: asyncpg.Connection) -> None:
             async with connection.transaction():
-                locks = sorted({_lock_key(told.hub) for told in statements})
+                locks = hub_locks(told.hub for told in statements)
                 await connection.execute(query("lock_hubs"), locks)
                 await say(connection, statements)
 
@@ -245,7 +245,7 @@ class Store:
         async def order(connection: asyncpg.Connection) -> None:
             async with connection.transaction():
                 hubs = [row["hub"] for row in await connection.fetch(query("people_told_of"))]
-                await connection.execute(query("lock_hubs"), sorted(map(_lock_key, hubs)))
+                await connection.execute(query("lock_hubs"), hub_locks(hubs))
                 await order_sources(connection, sources)
 
         await self._run(order)
@@ -324,7 +324,7 @@ async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> in
     """Stores the events and folds the sessions of those that are new; gives their number."""
     try:
         async with connection.transaction():
-            locks = sorted({_lock_key(event.hub) for event in events})
+            locks = hub_locks(event.hub for event in events)
             await connection.execute(query("lock_hubs"), locks)
             batch = batch_of(events)
             await connection.execute(query("intern"), *batch.repeated, batch.filed_at)
@@ -337,11 +337,6 @@ async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> in
     except UNSTORABLE as error:
         raise _Unstorable(" ".join(str(error).split())) from error
     return len(rows)
-
-
-def _lock_key(hub: str) -> int:
-    digest = hashlib.blake2b(hub.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
 
 
 _SESSION_FIELDS: Final = tuple(field.name for field in fields(Session))
