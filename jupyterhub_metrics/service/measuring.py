@@ -164,8 +164,8 @@ def _age(pod: Pod, now: datetime) -> float | None:
 
 
 def _base_and_version(image: str | None) -> tuple[str | None, str | None]:
-    """The last part of the image's name, and its tag."""
+    """The last part of the image's name, and its tag; the digest where it has no tag."""
     if image is None:
         return None, None
     reference = parse_image(image)
-    return (reference.name or image).rpartition("/")[2], reference.tag
+    return (reference.name or image).rpartition("/")[2], reference.tag or reference.digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
@@ -166,4 +167,20 @@ async def test_two_hubs_with_a_user_of_one_name_stay_apart(postgres_dsn: str, st
         ("campus", 0.5),
         ("lab", 0.5),
     ]
+    await connection.close()
+
+
+async def test_who_may_read_only_these_names_can_read_them(postgres_dsn: str, store: Store) -> None:
+    facts = {"node": "n1", "image": "lab:1"}
+    await store.ingest([event("requested", facts=facts), event("ready", 1), event("stopped", 60)])
+    connection = await asyncpg.connect(postgres_dsn)
+    names = ("users", "user_sessions", "user_session_stats", "hourly_node_stats")
+    role = f"reader_{uuid.uuid4().hex[:12]}"
+    schema = await connection.fetchval("SELECT current_schema()")
+    await connection.execute(f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA {schema} TO {role}")
+    await connection.execute(f"GRANT SELECT ON {', '.join(names)}, hourly_image_stats TO {role}")
+    await connection.execute(f"SET ROLE {role}")
+    for name in (*names, "hourly_image_stats"):
+        assert await connection.fetchval(f"SELECT count(*) FROM {name}") == 1
+    await connection.execute(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
     await connection.close()
