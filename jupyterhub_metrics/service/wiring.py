@@ -15,6 +15,8 @@ from .credentials import HubSecrets
 from .database import Database
 from .metrics import Metrics
 from .pages import Pages
+from .scrape_access import ScrapeAccess
+from .snapshots import Snapshots
 
 
 class Requests:
@@ -46,10 +48,11 @@ class Wiring:
     prefix: str
     hub_name: str
     hub_secrets: HubSecrets
-    metrics_token: str | None
+    scrape_access: ScrapeAccess
     max_body_bytes: int
     database: Database
     metrics: Metrics
+    snapshots: Snapshots
     pages: Pages
     hub_auth: Any
     security_headers: dict[str, str]

@@ -7,17 +7,26 @@ statements themselves are in ``sql/``.
 from .capabilities import Capabilities
 from .checks import Activity, CheckedSession, Observation
 from .embedded import EmbeddedServer, dsn_of_running
-from .store import IngestResult, Refusal, Store, open_store
+from .present import ActiveUsers, Member, OpenSessions, Present, UserRequests
+from .queries import statement_names
+from .store import IngestResult, PoolSize, Refusal, Store, open_store
 
 __all__ = [
+    "ActiveUsers",
     "Activity",
     "Capabilities",
     "CheckedSession",
     "EmbeddedServer",
     "IngestResult",
+    "Member",
     "Observation",
+    "OpenSessions",
+    "PoolSize",
+    "Present",
     "Refusal",
     "Store",
+    "UserRequests",
     "dsn_of_running",
     "open_store",
+    "statement_names",
 ]

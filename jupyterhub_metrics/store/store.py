@@ -34,6 +34,7 @@ from .checks import (
 from .facts import stored_facts
 from .failures import CONNECTION_LOST, UNSTORABLE, connecting, place, translated
 from .migrations import check, known_migrations, migrate
+from .present import Present
 from .queries import query
 
 CONNECT_SECONDS: Final = 10.0
@@ -56,14 +57,27 @@ class Refusal:
 
 @dataclass(frozen=True)
 class IngestResult:
-    """How many events were ``received`` and how many of them were not there before.
+    """How many events were ``received``, and the ids of those that were not there before.
 
     What is ``refused`` was not stored; everything else of the batch was.
     """
 
     received: int
-    new: int
+    new_ids: frozenset[UUID]
     refused: tuple[Refusal, ...] = ()
+
+    @property
+    def new(self) -> int:
+        return len(self.new_ids)
+
+
+@dataclass(frozen=True)
+class PoolSize:
+    """Connections to the database: in use, at rest, and how many there may be."""
+
+    used: int
+    idle: int
+    most: int
 
 
 async def open_store(
@@ -72,11 +86,13 @@ async def open_store(
     migrate: Migrate = "if_empty",
     max_connections: int = 5,
     application_name: str = "jupyterhub-metrics",
+    on_query: Callable[[str, float], None] | None = None,
 ) -> Store:
     """A store over the database at ``dsn``, its schema checked.
 
     ``migrate`` says what happens to a schema that is behind: ``always`` brings it up to date,
-    ``if_empty`` makes one where there is none, ``never`` only checks.
+    ``if_empty`` makes one where there is none, ``never`` only checks. ``on_query`` is told the
+    text of each statement that was executed and how many seconds it took.
 
     Raises DatabaseUnavailable, SchemaMismatch, or ConfigurationError for a DSN that cannot be read.
     """
@@ -88,6 +104,7 @@ async def open_store(
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
             server_settings={"application_name": application_name, "timezone": "UTC"},
+            init=_reporting(on_query) if on_query else None,
         )
     try:
         with translated(dsn):
@@ -99,6 +116,20 @@ async def open_store(
         raise
     log.info("opened the database at %s: %s", place(dsn), capabilities)
     return Store(dsn, pool, capabilities)
+
+
+def _reporting(
+    on_query: Callable[[str, float], None],
+) -> Callable[[asyncpg.Connection], Awaitable[None]]:
+    """Makes each new connection of the pool tell of its statements."""
+
+    def report(executed: asyncpg.connection.LoggedQuery) -> None:
+        on_query(executed.query, executed.elapsed)
+
+    async def init(connection: asyncpg.Connection) -> None:
+        connection.add_query_logger(report)
+
+    return init
 
 
 async def _prepare_schema(connection: asyncpg.Connection, policy: Migrate) -> None:
@@ -121,6 +152,7 @@ class Store:
         self._pool = pool
         self._max_attempts = pool.get_max_size() + 1
         self.capabilities = capabilities
+        self.present = Present(self._fetch)
 
     async def ingest(self, events: Sequence[Event]) -> IngestResult:
         """Store the events and bring their sessions up to date, in one transaction.
@@ -130,21 +162,21 @@ class Store:
         others are stored.
         """
         if not events:
-            return IngestResult(0, 0)
+            return IngestResult(0, frozenset())
         try:
             return IngestResult(len(events), await self._ingest(events))
         except _Unstorable:
             log.warning("the database refuses values of a batch; storing its events one by one")
-        new = 0
+        new_ids: frozenset[UUID] = frozenset()
         refused = []
         for index, event in enumerate(events):
             try:
-                new += await self._ingest([event])
+                new_ids |= await self._ingest([event])
             except _Unstorable as error:
                 refused.append(Refusal(index, error.as_malformed()))
-        return IngestResult(len(events), new, tuple(refused))
+        return IngestResult(len(events), new_ids, tuple(refused))
 
-    async def _ingest(self, events: Sequence[Event]) -> int:
+    async def _ingest(self, events: Sequence[Event]) -> frozenset[UUID]:
         return await self._run(lambda connection: _stored(connection, events))
 
     async def sessions_of_user(
@@ -207,6 +239,11 @@ class Store:
 
         await self._run(record)
 
+    def pool_size(self) -> PoolSize:
+        """The connections as they are now; asks nobody."""
+        size, idle = self._pool.get_size(), self._pool.get_idle_size()
+        return PoolSize(used=size - idle, idle=idle, most=self._pool.get_max_size())
+
     async def ping(self) -> None:
         """Returns if the database answers."""
         await self._fetch("ping")
@@ -262,8 +299,8 @@ class _Unstorable(Exception):
         return MalformedEvent("event", f"found values that the database refuses: {self}")
 
 
-async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> int:
-    """Stores the events and folds the sessions of those that are new; gives their number."""
+async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> frozenset[UUID]:
+    """Stores the events and folds the sessions of those that are new; gives their ids."""
     try:
         async with connection.transaction():
             locks = sorted({_lock_key(event.hub) for event in events})
@@ -274,7 +311,7 @@ async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> in
                 await connection.execute(query("fold_sessions"), list(touched))
     except UNSTORABLE as error:
         raise _Unstorable(" ".join(str(error).split())) from error
-    return len(rows)
+    return frozenset(row["id"] for row in rows)
 
 
 def _lock_key(hub: str) -> int:

@@ -3,7 +3,7 @@
 SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS keys (key);
 
 -- name: insert_events
--- Stores the events that are not there yet; gives the sessions of those that were new.
+-- Stores the events that are not there yet; gives those that were new, and their sessions.
 INSERT INTO events (
     id, session_id, hub, username, server_name, started_at, kind, occurred_at, not_before,
     not_after, source, reason, actor, exit_status, facts)
@@ -18,4 +18,4 @@ FROM unnest(
     id, session_id, hub, username, server_name, started_at, kind, occurred_at, not_before,
     not_after, source, reason, actor, exit_status, facts)
 ON CONFLICT (id) DO NOTHING
-RETURNING session_id;
+RETURNING id, session_id;

@@ -78,8 +78,9 @@ class IngestHandler(JSONHandler):
         wiring.metrics.ingest_duration.observe(wiring.monotonic() - began)
         refused = [batch.refused_by_store(one.index, one.error) for one in result.refused]
         rejected = sorted([*batch.rejected, *refused], key=lambda rejection: rejection.index)
-        wiring.metrics.recorder_says(self.hub, batch.recorder)
-        wiring.metrics.committed(batch.events, result.new, wiring.clock())
+        now = wiring.clock()
+        wiring.metrics.recorder_says(self.hub, batch.recorder, now)
+        wiring.metrics.committed(batch.events, result.new_ids, now)
         wiring.metrics.events_malformed(rejected)
         receipt = {
             "received": batch.received,
