@@ -21,8 +21,8 @@ _UNSAFE_RUN: Final = re.compile(r"[^a-z0-9]+")
 
 
 def escaped(name: str) -> str:
-    """The legacy scheme ``escape``: each other byte of UTF-8 as ``-`` and two hex digits."""
-    return "".join(chr(byte) if byte in _SAFE else f"-{byte:02x}" for byte in name.encode("utf-8"))
+    """The legacy scheme ``escape``: each other byte of UTF-8 as ``-`` and its number in hex."""
+    return "".join(chr(byte) if byte in _SAFE else f"-{byte:x}" for byte in name.encode("utf-8"))
 
 
 def safe(name: str) -> str:

@@ -54,6 +54,7 @@ class Snapshots:
         self._data_dir = data_dir
         self._database_limit_bytes = database_limit_bytes
         self._clock = clock
+        self._complaint = ""
         metrics.watch_source(SOURCE, clock)
 
     async def run(self) -> None:
@@ -64,8 +65,7 @@ class Snapshots:
             try:
                 await self.take()
             except DatabaseUnavailable as error:
-                self._database.lost(error)
-                self._metrics.source_failures.labels(SOURCE).inc()
+                self._failed(str(error))
                 pause = min(RETRY_SECONDS, interval)
             except Exception:
                 self._metrics.task_errors.labels("snapshots").inc()
@@ -82,6 +82,14 @@ class Snapshots:
             snapshot = await asyncio.to_thread(self._metrics.rendered, families)
         self._metrics.show(snapshot)
         self._metrics.source_answered(SOURCE, now)
+        self._complaint = ""
+
+    def _failed(self, complaint: str) -> None:
+        """Posts of events go on: whether the database is away is for others to find out."""
+        self._metrics.source_failures.labels(SOURCE).inc()
+        if complaint != self._complaint and self._database.reason is None:
+            log.warning("Metrics keep telling of the last snapshot: %s", complaint)
+            self._complaint = complaint
 
     async def _families(self, present: Present, now: datetime) -> list[Metric]:
         disk = await asyncio.to_thread(shutil.disk_usage, self._data_dir)

@@ -27,7 +27,7 @@ WITH lately AS (
     UNION ALL
     SELECT hub, username, max(ended_at)
     FROM sessions
-    WHERE ended_at >= $1 - interval '30 days' AND state = 'ended' AND NOT simulated
+    WHERE ended_at >= $1::timestamptz - interval '30 days' AND state = 'ended' AND NOT simulated
     GROUP BY hub, username
 ),
 users_of_hubs AS (
@@ -36,8 +36,8 @@ users_of_hubs AS (
 SELECT
     hub,
     count(*) FILTER (WHERE last_at = 'infinity') AS now,
-    count(*) FILTER (WHERE last_at >= $1 - interval '24 hours') AS day,
-    count(*) FILTER (WHERE last_at >= $1 - interval '7 days') AS week,
+    count(*) FILTER (WHERE last_at >= $1::timestamptz - interval '24 hours') AS day,
+    count(*) FILTER (WHERE last_at >= $1::timestamptz - interval '7 days') AS week,
     count(*) AS month
 FROM users_of_hubs
 GROUP BY hub;
@@ -55,7 +55,7 @@ SELECT
         ELSE coalesce(cpu_guarantee_cores, cpu_limit_cores) END)
         FILTER (WHERE ended_at IS NULL) AS cpu_requested_cores
 FROM sessions
-WHERE (ended_at IS NULL OR ended_at >= $1 - interval '30 days') AND NOT simulated
+WHERE (ended_at IS NULL OR ended_at >= $1::timestamptz - interval '30 days') AND NOT simulated
 GROUP BY hub, username
 ORDER BY hub, username;
 
