@@ -33,6 +33,7 @@ from .._private_files import read_secret
 from ..errors import ConfigurationError, MetricsError
 from ..sources.drift import Rules
 from ..sources.hubapi import HubApi
+from ..store import UpkeepRules
 from .auth import make_hub_auth
 from .checker import Checker, PodSource
 from .credentials import HubSecrets, read_key, read_token
@@ -45,6 +46,7 @@ from .routes import make_application
 from .scraping import Scraping
 from .server import Server
 from .source import ConfiguredSource, find_dsn
+from .upkeeper import Upkeeper
 from .wiring import Wiring
 
 log = logging.getLogger(__name__)
@@ -137,6 +139,14 @@ class MetricsService(Application):
         min=0.0,
         help="""How long the Hub may take a dead server for a running one, in seconds: its
         Spawner.poll_interval. The Hub's word vouches for a server up to that long ago.""",
+    ).tag(config=True)
+
+    observation_retention_days = Integer(
+        400,
+        min=0,
+        max=36500,
+        help="""How long what checks saw running is kept, in days. 0: for ever. Sessions, usage and
+        events are always kept.""",
     ).tag(config=True)
 
     watch_pods = Bool(
@@ -314,8 +324,13 @@ class MetricsService(Application):
             hub_auth=hub_auth,
             security_headers=security_headers(hub_host),
             clock=clock,
+            upkeeper=Upkeeper(database, metrics, rules=self._upkeep_rules(), clock=clock),
             checker=self._checker(database, metrics, clock),
         )
+
+    def _upkeep_rules(self) -> UpkeepRules:
+        days = self.observation_retention_days
+        return UpkeepRules(keep_observations=timedelta(days=days) if days else None)
 
     def _checker(
         self, database: Database, metrics: Metrics, clock: Callable[[], datetime]

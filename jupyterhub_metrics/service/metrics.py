@@ -26,7 +26,7 @@ from prometheus_client import (
 from .. import __version__
 from ..model import KINDS, Event
 from ..sources.drift import DRIFTS
-from ..store import PoolSize, statement_names
+from ..store import DUTIES, PoolSize, statement_names
 from .batch import UNREADABLE, Rejection
 from .exposition import Rendered, answer
 from .labels import label_value
@@ -41,7 +41,7 @@ REFUSALS = (
 )
 """Why a whole request was refused."""
 
-TASKS = ("database", "checker", "snapshots")
+TASKS = ("database", "checker", "upkeep", "snapshots")
 """Background tasks whose unexpected errors are counted."""
 
 SOURCES = ("hub_api", "pods", "database")
@@ -218,6 +218,31 @@ class Metrics:
             "reason",
             SCRAPE_REFUSALS,
         )
+        self._upkept_at: datetime | None = None
+        self.upkeep_lag = self._gauge(
+            "jupyterhub_metrics_upkeep_lag_seconds",
+            "How far the oldest data that upkeep should have dealt with is past its time",
+            "duty",
+            [duty.name for duty in DUTIES],
+        )
+        self.upkeep_staleness = Gauge(
+            "jupyterhub_metrics_upkeep_staleness_seconds",
+            "Time since a round of upkeep succeeded, or since the service began",
+            registry=self.registry,
+        )
+
+    def watch_upkeep(self, clock: Callable[[], datetime]) -> None:
+        """From now on tells how long no round has succeeded."""
+        began = clock()
+        self.upkeep_staleness.set_function(
+            lambda: (clock() - (self._upkept_at or began)).total_seconds()
+        )
+
+    def upkept(self, lag_seconds: Mapping[str, float], at: datetime) -> None:
+        """What a round of upkeep has left."""
+        self._upkept_at = at
+        for duty, seconds in lag_seconds.items():
+            self.upkeep_lag.labels(duty).set(seconds)
 
     def know_hub(self, hub: str) -> None:
         """From now on the Hub's series exist, at 0 before anything happened."""

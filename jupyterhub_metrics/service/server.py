@@ -69,7 +69,8 @@ class Server:
             await self.close()
 
     async def open(self) -> None:
-        """Listens as soon as the port is free; opens the database and checks in the background."""
+        """Listens as soon as the port is free; opens the database, keeps it up and checks in the
+        background."""
         sockets = await take_port(self._address)
         self._http = HTTPServer(self._application, body_timeout=BODY_TIMEOUT_SECONDS)
         self._http.add_sockets(sockets)
@@ -82,6 +83,7 @@ class Server:
         self._tasks = [
             _task("keep-database-open", self._wiring.database.keep_open()),
             _task("snapshots", self._wiring.snapshots.run()),
+            _task("upkeep", self._wiring.upkeeper.run()),
         ]
         if self._wiring.checker is not None:
             self._wiring.checker.open()

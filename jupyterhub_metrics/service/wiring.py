@@ -17,6 +17,7 @@ from .metrics import Metrics
 from .pages import Pages
 from .scrape_access import ScrapeAccess
 from .snapshots import Snapshots
+from .upkeeper import Upkeeper
 
 
 class Requests:
@@ -56,6 +57,7 @@ class Wiring:
     pages: Pages
     hub_auth: Any
     security_headers: dict[str, str]
+    upkeeper: Upkeeper
     checker: Checker | None = None
     requests: Requests = field(default_factory=Requests)
     clock: Callable[[], datetime] = utc_now

@@ -10,12 +10,15 @@ from .embedded import EmbeddedServer, dsn_of_running
 from .present import ActiveUsers, Member, OpenSessions, Present, UserRequests
 from .queries import statement_names
 from .store import IngestResult, PoolSize, Refusal, Store, open_store
+from .upkeep import DUTIES, Duty, UpkeepRound, UpkeepRules
 
 __all__ = [
+    "DUTIES",
     "ActiveUsers",
     "Activity",
     "Capabilities",
     "CheckedSession",
+    "Duty",
     "EmbeddedServer",
     "IngestResult",
     "Member",
@@ -25,6 +28,8 @@ __all__ = [
     "Present",
     "Refusal",
     "Store",
+    "UpkeepRound",
+    "UpkeepRules",
     "UserRequests",
     "dsn_of_running",
     "open_store",

@@ -15,11 +15,12 @@ import asyncpg
 
 from ..errors import ConfigurationError
 from .area import Area
-from .capabilities import Capabilities, read_capabilities
+from .capabilities import Capabilities
 from .embedded import EmbeddedServer, dsn_of_running
 from .failures import connecting, place, translated
-from .migrations import Migration, applied_migrations, known_migrations, migrate, pending
+from .migrations import Migration, pending
 from .queries import query
+from .schema import prepare, read_schema
 from .store import CONNECT_SECONDS
 
 
@@ -53,17 +54,15 @@ async def read_status(dsn: str) -> Status:
     Raises DatabaseUnavailable, or SchemaMismatch for a schema that this code does not know.
     """
     async with _connected(dsn) as connection, connection.transaction(readonly=True):
-        capabilities = await read_capabilities(connection)
-        known = known_migrations()
-        applied = await applied_migrations(connection)
-        missing = pending(known, applied)
+        schema = await read_schema(connection)
+        missing = pending(schema.known, schema.applied)
         rows = [] if missing else await connection.fetch(query("table_sizes"))
         span = None if missing else await connection.fetchrow(query("session_range"))
     return Status(
         place=place(dsn),
-        capabilities=capabilities,
-        applied_version=len(applied),
-        known_version=len(known),
+        capabilities=schema.capabilities,
+        applied_version=len(schema.applied),
+        known_version=len(schema.known),
         pending=[migration.label for migration in missing],
         tables=[TableSize(**dict(row)) for row in rows],
         oldest_session_at=span["oldest_at"] if span else None,
@@ -74,8 +73,8 @@ async def read_status(dsn: str) -> Status:
 async def migrate_database(dsn: str) -> list[Migration]:
     """Apply what is pending; gives what was applied. Raises like :func:`read_status`."""
     async with _connected(dsn) as connection:
-        await read_capabilities(connection)
-        return await migrate(connection, known_migrations())
+        _, applied = await prepare(connection, "always")
+        return applied
 
 
 @asynccontextmanager

@@ -13,14 +13,15 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import asyncpg
 
 from ..errors import MalformedEvent
-from ..model import Event, Session, canonical
-from .capabilities import Capabilities, read_capabilities
+from ..model import Event, Session
+from .batches import batch_of
+from .capabilities import Capabilities
 from .checks import (
     Activity,
     CheckedSession,
@@ -31,16 +32,15 @@ from .checks import (
     membership_columns,
     observation_columns,
 )
-from .facts import stored_facts
 from .failures import CONNECTION_LOST, UNSTORABLE, connecting, place, translated
-from .migrations import check, known_migrations, migrate
 from .present import Present
 from .queries import query
+from .schema import Policy, prepare
+from .upkeep import UpkeepRound, UpkeepRules, upkeep_round
 
 CONNECT_SECONDS: Final = 10.0
 COMMAND_SECONDS: Final = 60.0
 
-Migrate = Literal["always", "if_empty", "never"]
 _Result = TypeVar("_Result")
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class PoolSize:
 async def open_store(
     dsn: str,
     *,
-    migrate: Migrate = "if_empty",
+    migrate: Policy = "if_empty",
     max_connections: int = 5,
     application_name: str = "jupyterhub-metrics",
     on_query: Callable[[str, float], None] | None = None,
@@ -109,13 +109,12 @@ async def open_store(
     try:
         with translated(dsn):
             async with pool.acquire() as connection:
-                capabilities = await read_capabilities(connection)
-                await _prepare_schema(connection, migrate)
+                schema, _ = await prepare(connection, migrate)
     except BaseException:
         pool.terminate()
         raise
-    log.info("opened the database at %s: %s", place(dsn), capabilities)
-    return Store(dsn, pool, capabilities)
+    log.info("opened the database at %s: %s", place(dsn), schema.capabilities)
+    return Store(dsn, pool, schema.capabilities)
 
 
 def _reporting(
@@ -130,14 +129,6 @@ def _reporting(
         connection.add_query_logger(report)
 
     return init
-
-
-async def _prepare_schema(connection: asyncpg.Connection, policy: Migrate) -> None:
-    known = known_migrations()
-    if policy == "never":
-        await check(connection, known)
-    else:
-        await migrate(connection, known, only_if_empty=policy == "if_empty")
 
 
 class Store:
@@ -210,16 +201,30 @@ class Store:
         return {row["session_id"]: activity(row) for row in rows}
 
     async def record_activity(self, measured: Sequence[Activity]) -> None:
-        """Keep what a check measured; what a later check measured is never overwritten."""
+        """Keep what a check measured; what a later check measured is never overwritten.
+
+        Of sessions that are not there nothing is kept.
+        """
         if measured:
-            await self._fetch("record_activity", *activity_columns(measured))
+            columns = activity_columns(measured)
+            await self._fetch("record_activity", *columns)
+            await self._fetch("record_activity_of_ended", *columns)
 
     async def record_observations(
         self, hub: str, at: datetime, seen: Sequence[Observation]
     ) -> None:
-        """Keep what a check saw running at one moment; the same again adds nothing."""
-        if seen:
-            await self._fetch("record_observations", at, hub, *observation_columns(seen))
+        """Keep what a check saw running at one moment; the same moment again adds nothing.
+
+        What no longer runs is told by its absence, so a check that saw nothing counts too.
+        """
+        columns = observation_columns(seen)
+
+        async def record(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                await connection.execute(query("lock_hubs"), [_lock_key(hub)])
+                await connection.execute(query("record_observations"), at, hub, *columns)
+
+        await self._run(record)
 
     async def record_memberships(
         self, hub: str, groups: Mapping[str, Iterable[str]], at: datetime
@@ -238,6 +243,10 @@ class Store:
                 await connection.execute(query("begin_memberships"), hub, *columns, at)
 
         await self._run(record)
+
+    async def upkeep(self, rules: UpkeepRules, now: datetime) -> UpkeepRound:
+        """Do a portion of what the database needs from time to time, and say what is left."""
+        return await self._run(lambda connection: upkeep_round(connection, rules, now))
 
     def pool_size(self) -> PoolSize:
         """The connections as they are now; asks nobody."""
@@ -305,10 +314,13 @@ async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> fr
         async with connection.transaction():
             locks = sorted({_lock_key(event.hub) for event in events})
             await connection.execute(query("lock_hubs"), locks)
-            rows = await connection.fetch(query("insert_events"), *_columns(events))
-            touched = {row["session_id"] for row in rows} - {None}
+            batch = batch_of(events)
+            await connection.execute(query("intern"), *batch.repeated, batch.filed_at)
+            rows = await connection.fetch(query("insert_events"), *batch.found_by, *batch.rows)
+            touched = {row["session_id"]: row["filed_at"] for row in rows}
+            touched.pop(None, None)
             if touched:
-                await connection.execute(query("fold_sessions"), list(touched))
+                await connection.execute(query("fold_sessions"), [*touched], [*touched.values()])
     except UNSTORABLE as error:
         raise _Unstorable(" ".join(str(error).split())) from error
     return frozenset(row["id"] for row in rows)
@@ -317,31 +329,6 @@ async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> fr
 def _lock_key(hub: str) -> int:
     digest = hashlib.blake2b(hub.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
-
-
-def _columns(events: Sequence[Event]) -> tuple[list[Any], ...]:
-    """The events turned into one list for each column, as ``insert_events`` takes them."""
-    rows = [
-        (
-            event.id,
-            event.session_id,
-            event.hub,
-            event.username,
-            event.server_name,
-            event.started_at,
-            event.kind,
-            event.occurred_at,
-            event.not_before,
-            event.not_after,
-            event.source,
-            event.reason,
-            event.actor,
-            event.exit_status,
-            canonical(stored_facts(event.facts)),
-        )
-        for event in events
-    ]
-    return tuple(list(column) for column in zip(*rows, strict=True))
 
 
 _SESSION_FIELDS: Final = tuple(field.name for field in fields(Session))

@@ -10,6 +10,22 @@ SELECT
     (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb_version,
     current_setting('timescaledb.license', true) AS timescaledb_licence;
 
+-- name: may_add_timescaledb
+-- Whether the server has loaded TimescaleDB, this database lacks it, and this role may add it.
+SELECT EXISTS (
+    SELECT
+    FROM pg_available_extension_versions AS offered
+    JOIN pg_roles AS role ON role.rolname = current_user
+    WHERE offered.name = 'timescaledb'
+        AND current_setting('timescaledb.max_background_workers', true) IS NOT NULL
+        AND (NOT offered.superuser OR role.rolsuper
+            OR offered.trusted AND has_database_privilege(current_database(), 'CREATE'))
+) AND NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb');
+
+-- name: add_timescaledb
+-- Adds the extension; another may have been faster.
+CREATE EXTENSION IF NOT EXISTS timescaledb;
+
 -- name: lock_migrations
 -- Makes programs that migrate this database take turns. Two numbers: one is a Hub's lock.
 SELECT pg_advisory_xact_lock(7236280, 1);
@@ -20,11 +36,11 @@ SELECT to_regclass('schema_migrations') IS NOT NULL;
 
 -- name: applied_migrations
 -- What was applied, in order.
-SELECT version, name, checksum, applied_at FROM schema_migrations ORDER BY version;
+SELECT version, name, checksum, dialect, applied_at FROM schema_migrations ORDER BY version;
 
 -- name: record_migration
 -- Notes that a migration was applied, in the transaction that applied it.
-INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3);
+INSERT INTO schema_migrations (version, name, checksum, dialect) VALUES ($1, $2, $3, $4);
 
 -- name: table_sizes
 -- Each table beside schema_migrations, its rows, and its size in bytes with indexes.
