@@ -310,7 +310,7 @@ class MetricsService(Application):
         database = Database(source, metrics)
         hub_secrets = self._hub_secrets()
         for hub in hub_secrets.hubs:
-            metrics.know_hub(hub)
+            metrics.know_hub(hub, clock)
         return Wiring(
             prefix=prefix,
             hub_name=self.hub_name,

@@ -127,6 +127,13 @@ class Metrics:
             ["hub"],
             registry=self.registry,
         )
+        self._heard_at: dict[str, datetime] = {}
+        self.recorder_silence = Gauge(
+            "jupyterhub_metrics_recorder_silence_seconds",
+            "Time since the Hub's recorder last posted here, or since the service began",
+            ["hub"],
+            registry=self.registry,
+        )
         self.database_up = Gauge(
             "jupyterhub_metrics_database_up",
             "Whether the database answers: 1 or 0",
@@ -244,13 +251,19 @@ class Metrics:
         for duty, seconds in lag_seconds.items():
             self.upkeep_lag.labels(duty).set(seconds)
 
-    def know_hub(self, hub: str) -> None:
-        """From now on the Hub's series exist, at 0 before anything happened."""
+    def know_hub(self, hub: str, clock: Callable[[], datetime]) -> None:
+        """From now on the Hub's series exist, and it is told how long its recorder is silent."""
         self.sessions.know_hub(hub)
+        label = label_value(hub)
+        self._heard_at[label] = clock()
+        self.recorder_silence.labels(label).set_function(
+            lambda: (clock() - self._heard_at[label]).total_seconds()
+        )
 
     def recorder_says(self, hub: str, health: Mapping[str, float], now: datetime) -> None:
         """What a Hub's recorder said of itself with its last post."""
         hub = label_value(hub)
+        self._heard_at[hub] = now
         self.recorder_heard.labels(hub).set(now.timestamp())
         for name, value in health.items():
             self.recorder_health[name].labels(hub).set(value)
