@@ -144,8 +144,8 @@ class Delivery(LoggingConfigurable):
         return self._answered(waiting, response)
 
     def _heartbeat_is_due(self) -> bool:
-        seconds = self.heartbeat_seconds
-        return seconds > 0 and self._monotonic() - self._heard_at >= seconds
+        since = self._monotonic() - self._heard_at
+        return bool(0 < self.heartbeat_seconds <= since)
 
     def _request(self, waiting: list[Waiting]) -> HTTPRequest:
         events = ",".join(item.body for item in waiting)

@@ -95,7 +95,7 @@ class Scraping(Configurable):
             metrics,
             interval=timedelta(seconds=self.snapshot_interval_seconds),
             hubs=hubs,
-            user_rules=self._user_rules() if self.user_series else None,
+            user_rules=self.user_rules() if self.user_series else None,
             data_dir=data_dir,
             database_limit_bytes=self.database_limit_bytes or None,
             clock=clock,
@@ -117,7 +117,8 @@ class Scraping(Configurable):
             )
         return address
 
-    def _user_rules(self) -> UserRules:
+    def user_rules(self) -> UserRules:
+        """How users are shown one by one, where they are."""
         namespace = next(filter(None, map(self._environment.get, NAMESPACE_VARIABLES)), "")
         own = {self._hub_name: namespace} if namespace and "," not in namespace else {}
         return UserRules(
