@@ -27,6 +27,7 @@ from .. import __version__
 from ..model import KINDS, Event
 from ..sources.drift import DRIFTS
 from ..store import DUTIES, PoolSize, statement_names
+from .answers import Answer, RecentAnswers
 from .batch import UNREADABLE, Rejection
 from .exposition import Rendered, answer
 from .labels import label_value
@@ -72,6 +73,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         self._snapshot = Rendered(())
+        self.recent_answers = RecentAnswers()
         self._source_since: dict[str, datetime] = {}
         ProcessCollector(namespace="jupyterhub_metrics", registry=self.registry)
         build = Info("jupyterhub_metrics_build", "Version of this software", registry=self.registry)
@@ -215,7 +217,7 @@ class Metrics:
         )
         self.scrape_duration = Histogram(
             "jupyterhub_metrics_scrape_duration_seconds",
-            "How long it took to answer a scrape; without the one that is being answered",
+            "How long it took to render an answer; without the one that is being rendered",
             buckets=_SCRAPE_BUCKETS,
             registry=self.registry,
         )
@@ -285,6 +287,7 @@ class Metrics:
     def show(self, snapshot: Rendered) -> None:
         """From now on scrapes are answered from this snapshot."""
         self._snapshot = snapshot
+        self.recent_answers.forget()
 
     def watch_source(self, source: str, clock: Callable[[], datetime]) -> None:
         """From now on tells how stale the source is."""
@@ -322,12 +325,16 @@ class Metrics:
         for rejection in rejections:
             self.events_rejected.labels(rejection.kind).inc()
 
-    def render(self, accept: str, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
+    def render(self, accept: str, accept_encoding: str) -> Answer:
         """All series in the format that ``accept`` asks for, and the headers that describe it."""
-        began = perf_counter()
-        answered = answer(self._snapshot, self.registry, accept, accept_encoding)
-        self.scrape_duration.observe(perf_counter() - began)
-        return answered
+
+        def make() -> Answer:
+            began = perf_counter()
+            made = answer(self._snapshot, self.registry, accept, accept_encoding)
+            self.scrape_duration.observe(perf_counter() - began)
+            return made
+
+        return self.recent_answers.get((accept, accept_encoding), make)
 
     def _counter(self, name: str, text: str, label: str, values: Sequence[str]) -> Counter:
         """A counter whose series exist, at 0, before anything happened: alerts need that."""

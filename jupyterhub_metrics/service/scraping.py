@@ -42,6 +42,12 @@ class Scraping(Configurable):
         min=1.0,
         help="Time between two readings of what metrics tell of the present, in seconds.",
     ).tag(config=True)
+    answer_seconds = Float(
+        1.0,
+        min=0.0,
+        help="""How long a scrape may be answered with what another was answered with, in seconds.
+        0: not at all.""",
+    ).tag(config=True)
     database_limit_bytes = Integer(
         0,
         min=0,
@@ -102,7 +108,11 @@ class Scraping(Configurable):
         )
 
     def access(self, metrics_token: str | None, metrics: Metrics) -> ScrapeAccess:
-        """Who may scrape. Raises ConfigurationError if a scope is wanted that cannot be asked."""
+        """Who may scrape, and how fresh the answers are.
+
+        Raises ConfigurationError if a scope is wanted that cannot be asked for.
+        """
+        metrics.recent_answers.max_age_seconds = self.answer_seconds
         return ScrapeAccess(metrics_token, self._hub_tokens(), metrics)
 
     def open_address(self) -> Address | None:

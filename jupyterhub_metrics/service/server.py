@@ -36,7 +36,7 @@ class Server:
         graceful_stop_seconds: float,
     ) -> None:
         """``open_address`` is where metrics need no token, None for nowhere."""
-        self._wiring = wiring
+        self.wiring = wiring
         self._application = application
         self._address = address
         self._open_address = open_address
@@ -78,19 +78,19 @@ class Server:
             "Listening on %s port %s under %s",
             self._address.host,
             self._address.port,
-            self._wiring.prefix,
+            self.wiring.prefix,
         )
         self._tasks = [
-            _task("keep-database-open", self._wiring.database.keep_open()),
-            _task("snapshots", self._wiring.snapshots.run()),
-            _task("upkeep", self._wiring.upkeeper.run()),
+            _task("keep-database-open", self.wiring.database.keep_open()),
+            _task("snapshots", self.wiring.snapshots.run()),
+            _task("upkeep", self.wiring.upkeeper.run()),
         ]
-        if self._wiring.checker is not None:
-            self._wiring.checker.open()
-            self._tasks.append(_task("check", self._wiring.checker.run()))
+        if self.wiring.checker is not None:
+            self.wiring.checker.open()
+            self._tasks.append(_task("check", self.wiring.checker.run()))
         if self._open_address is not None:
             sockets = await take_port(self._open_address)
-            self._open_http = HTTPServer(make_open_application(self._wiring))
+            self._open_http = HTTPServer(make_open_application(self.wiring))
             self._open_http.add_sockets(sockets)
 
     async def close(self) -> None:
@@ -99,9 +99,7 @@ class Server:
             log.info("Stopping")
             self._http.stop()
             try:
-                await asyncio.wait_for(
-                    self._wiring.requests.finished(), self._graceful_stop_seconds
-                )
+                await asyncio.wait_for(self.wiring.requests.finished(), self._graceful_stop_seconds)
             except asyncio.TimeoutError:
                 log.warning("A post of events was cut off; its Hub will send it again")
             await self._http.close_all_connections()
@@ -110,12 +108,12 @@ class Server:
             self._open_http.stop()
             await self._open_http.close_all_connections()
             self._open_http = None
-        self._wiring.scrape_access.close()
+        self.wiring.scrape_access.close()
         await _cancel(self._tasks)
         self._tasks = []
-        if self._wiring.checker is not None:
-            await self._wiring.checker.close()
-        await self._wiring.database.close()
+        if self.wiring.checker is not None:
+            await self.wiring.checker.close()
+        await self.wiring.database.close()
 
 
 def _task(name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:

@@ -16,7 +16,7 @@ from typing import Final
 
 from prometheus_client import Metric
 
-from ..errors import DatabaseUnavailable
+from ..errors import MetricsError
 from ..store import Present
 from .database import Database
 from .metrics import Metrics
@@ -64,7 +64,7 @@ class Snapshots:
             pause = interval
             try:
                 await self.take()
-            except DatabaseUnavailable as error:
+            except MetricsError as error:
                 self._failed(str(error))
                 pause = min(RETRY_SECONDS, interval)
             except Exception:
@@ -73,7 +73,8 @@ class Snapshots:
             await asyncio.sleep(pause)
 
     async def take(self) -> None:
-        """One snapshot, which scrapes then show. Raises DatabaseUnavailable."""
+        """One snapshot, which scrapes then show. Raises DatabaseUnavailable or
+        SchemaMismatch."""
         present = self._database.store().present
         now = self._clock()
         with self._metrics.snapshot_duration.time():
