@@ -19,13 +19,25 @@ import pytest
 SERVER_VARIABLE = "JUPYTERHUB_METRICS_TEST_DSN"
 BRIDGE = Path(__file__).parent / "timescale"
 
-ON_BOTH = {"test_store", "test_store_fold", "test_store_migrations", "test_service_checker"}
+ON_BOTH = {
+    "test_service_checker",
+    "test_store",
+    "test_store_activity",
+    "test_store_documented",
+    "test_store_fold",
+    "test_store_migrations",
+    "test_store_observations",
+    "test_store_plans",
+    "test_store_time_bucket",
+    "test_store_upkeep",
+}
 
 ONE_BACKEND = "the engine is one backend that serves one transaction after another"
 ANY_LOGIN = "the bridge lets everyone in, and makes what they call their database"
 NOT_ON_TIMESCALE = {
     "test_services_that_start_at_once_migrate_once": ONE_BACKEND,
     "test_two_writers_of_one_hub_never_fold_from_half_the_events": ONE_BACKEND,
+    "test_checks_of_two_services_at_once_do_not_mix": ONE_BACKEND,
     "test_broken_connections_are_replaced_without_the_caller_noticing": ONE_BACKEND,
     "test_a_wrong_password_is_named_without_being_shown": ANY_LOGIN,
 }

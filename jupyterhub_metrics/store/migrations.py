@@ -72,7 +72,7 @@ def known_migrations(dialect: Dialect, folder: Path | None = None) -> list[Migra
 
     Raises ValueError for a gap, an odd file name, or a file whose twin is missing.
     """
-    by_number: dict[int, dict[Dialect | None, Migration]] = {}
+    by_number: dict[int, list[Migration]] = {}
     folder = folder or _data.path("sql", "migrations")
     for path in sorted(folder.glob("*.sql")):
         match = _FILE_NAME.fullmatch(path.name)
@@ -82,18 +82,24 @@ def known_migrations(dialect: Dialect, folder: Path | None = None) -> list[Migra
                 f"found migration {path.name}; expected number {len(by_number) + 1:04}"
             )
         # read as text: a checkout with other line ends is the same migration
-        found = Migration(
-            number, match[2], path.read_text(encoding="utf-8"), cast("Dialect | None", match[3])
-        )
-        by_number.setdefault(number, {})[found.dialect] = found
-    for number, twins in by_number.items():
-        names = {twin.name for twin in twins.values()}
-        if twins.keys() not in ({None}, {"plain", "timescale"}) or len(names) > 1:
-            raise ValueError(
-                f"found migration {number:04} as {sorted(map(str, twins))}; expected one file, or "
-                "plain and timescale of the same name"
+        by_number.setdefault(number, []).append(
+            Migration(
+                number, match[2], path.read_text(encoding="utf-8"), cast("Dialect | None", match[3])
             )
-    return [twins[None if None in twins else dialect] for twins in by_number.values()]
+        )
+    return [_the_one_for(dialect, twins) for twins in by_number.values()]
+
+
+def _the_one_for(dialect: Dialect, twins: Sequence[Migration]) -> Migration:
+    dialects = [twin.dialect for twin in twins]
+    names = {twin.name for twin in twins}
+    if dialects not in ([None], ["plain", "timescale"]) or len(names) > 1:
+        raise ValueError(
+            f"found migration {twins[0].version:04} as {', '.join(sorted(names))} for "
+            f"{', '.join(one or 'all' for one in dialects)}; expected one file, or plain and "
+            "timescale of the same name"
+        )
+    return next(twin for twin in twins if twin.dialect in (None, dialect))
 
 
 def dialect_of(capabilities: Capabilities, applied: Sequence[Applied]) -> Dialect:

@@ -50,7 +50,7 @@ COMMENT ON TABLE circumstances IS 'What happened, who saw it, why, by whom and w
 
 -- All events of a session are filed under its start, so that they lie together; a rejected
 -- request under its own moment. Two thirds of a session's events come at once and the last one
--- later: the index leaves room for it.
+-- later: the index leaves it just that room (39 bytes an event where the default takes 60).
 CREATE TABLE event_rows (
     filed_at         timestamptz NOT NULL,
     occurred_at      timestamptz NOT NULL,
@@ -65,7 +65,7 @@ CREATE TABLE event_rows (
     server_facts_id  integer,
     other_facts_id   integer,
     node_id          integer,
-    CONSTRAINT event_rows_pkey PRIMARY KEY (filed_at, id) WITH (fillfactor = 55),
+    CONSTRAINT event_rows_pkey PRIMARY KEY (filed_at, id) WITH (fillfactor = 70),
     CONSTRAINT event_rows_within_bounds CHECK (
         num_nulls(not_before, not_after) IN (0, 2)
         AND not_before <= occurred_at AND occurred_at <= not_after)

@@ -17,7 +17,7 @@ SELECT EXISTS (
     FROM pg_available_extension_versions AS offered
     JOIN pg_roles AS role ON role.rolname = current_user
     WHERE offered.name = 'timescaledb'
-        AND current_setting('timescaledb.max_background_workers', true) IS NOT NULL
+        AND current_setting('timescaledb.disable_load', true) IS NOT NULL
         AND (NOT offered.superuser OR role.rolsuper
             OR offered.trusted AND has_database_privilege(current_database(), 'CREATE'))
 ) AND NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb');
@@ -32,7 +32,9 @@ SELECT pg_advisory_xact_lock(7236280, 1);
 
 -- name: has_migrations
 -- Whether anything of ours was ever installed here.
-SELECT to_regclass('schema_migrations') IS NOT NULL;
+-- Looked for in the catalogue: a name that was looked up before is remembered as not there.
+SELECT EXISTS (
+    SELECT FROM pg_class WHERE relname = 'schema_migrations' AND pg_table_is_visible(oid));
 
 -- name: applied_migrations
 -- What was applied, in order.

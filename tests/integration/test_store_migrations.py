@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import asyncpg
 import pytest
-from builders import event
+from builders import at, event
 
 from jupyterhub_metrics.errors import SchemaMismatch
-from jupyterhub_metrics.store import Store, open_store
+from jupyterhub_metrics.store import Store, UpkeepRules, open_store
 from jupyterhub_metrics.store.migrations import (
+    Dialect,
     Migration,
     applied_migrations,
+    dialect_of,
     known_migrations,
     migrate,
 )
@@ -138,6 +141,53 @@ def test_the_same_migration_with_other_line_ends_has_the_same_checksum(tmp_path)
     unix = known_migrations("plain", tmp_path)[0].checksum
     (tmp_path / "0001_a.sql").write_bytes(b"SELECT 1;\r\nSELECT 2;\r\n")
     assert known_migrations("plain", tmp_path)[0].checksum == unix
+
+
+async def test_a_database_keeps_to_the_dialect_of_its_schema(store: Store, connection) -> None:
+    ours: Dialect = "plain" if store.capabilities.engine == "plain" else "timescale"
+    applied = await applied_migrations(connection)
+    assert {entry.dialect for entry in applied} == {None, ours}
+    plain = store.capabilities.without_timescaledb()
+    has_it = replace(plain, timescaledb_version="2.23.0", timescaledb_licence="apache")
+    if ours == "plain":
+        assert dialect_of(has_it, applied) == "plain"
+    else:
+        with pytest.raises(SchemaMismatch, match="made with TimescaleDB in a database without it"):
+            dialect_of(plain, applied)
+
+
+async def test_timescaledb_that_came_later_is_not_used(postgres_dsn: str, connection) -> None:
+    await migrate(connection, known_migrations("plain"))
+    opened = await open_store(postgres_dsn)
+    assert opened.capabilities.engine == "plain"
+    assert (await opened.ingest([event("requested")])).new == 1
+    assert (await opened.upkeep(UpkeepRules(), at(0))).lag_seconds["event_partitions"] == 0
+    await opened.close()
+
+
+def test_each_dialect_gets_its_twin(tmp_path) -> None:
+    (tmp_path / "0001_a.sql").write_text("SELECT 1;")
+    (tmp_path / "0002_b.plain.sql").write_text("SELECT 2;")
+    (tmp_path / "0002_b.timescale.sql").write_text("SELECT 3;")
+    (tmp_path / "0003_c.sql").write_text("SELECT 4;")
+    assert [one.script[7] for one in known_migrations("plain", tmp_path)] == ["1", "2", "4"]
+    assert [one.script[7] for one in known_migrations("timescale", tmp_path)] == ["1", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["0001_a.plain.sql"],
+        ["0001_a.plain.sql", "0001_a.sql"],
+        ["0001_a.plain.sql", "0001_b.timescale.sql"],
+        ["0001_a.sql", "0001_b.sql"],
+    ],
+)
+def test_a_twin_without_its_other_is_refused(names: list[str], tmp_path) -> None:
+    for name in names:
+        (tmp_path / name).write_text("SELECT 1;")
+    with pytest.raises(ValueError, match="expected one file, or plain and timescale"):
+        known_migrations("plain", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["0002_a.sql", "0001-a.sql", "1_a.sql"])
