@@ -45,6 +45,7 @@ from .listening import address_of
 from .metrics import Metrics
 from .pages import Pages
 from .routes import make_application
+from .scraping import Scraping
 from .server import Server
 from .source import ConfiguredSource, find_dsn
 from .upkeeper import Upkeeper
@@ -288,13 +289,18 @@ class MetricsService(Application):
             log.warning(
                 "found no %s; logins will not outlive this process", self._secret("cookie_secret")
             )
-        wiring = self._wire(clock)
+        scraping = Scraping(parent=self, hub_name=self.hub_name, environment=self.environment)
+        wiring = self._wire(clock, scraping)
         application = make_application(wiring, cookie_secret or secrets.token_bytes(32))
         return Server(
-            wiring, application, address, graceful_stop_seconds=self.graceful_stop_seconds
+            wiring,
+            application,
+            address,
+            open_address=scraping.open_address(),
+            graceful_stop_seconds=self.graceful_stop_seconds,
         )
 
-    def _wire(self, clock: Callable[[], datetime]) -> Wiring:
+    def _wire(self, clock: Callable[[], datetime], scraping: Scraping) -> Wiring:
         environment = self.environment
         data_dir = Path(self.data_dir)
         hub_host = environment.get("JUPYTERHUB_HOST", "").rstrip("/")
@@ -305,19 +311,24 @@ class MetricsService(Application):
             lambda: find_dsn(self.dsn, self.dsn_file, data_dir, environment),
             data_dir,
             pool_connections=self.pool_connections,
+            on_query=metrics.queried,
         )
         hub_auth = make_hub_auth(data_dir, environment)
         if hub_auth is None:
             log.warning("found no JUPYTERHUB_API_TOKEN; pages cannot ask the Hub who is visiting")
         database = Database(source, metrics)
+        hub_secrets = self._hub_secrets()
+        for hub in hub_secrets.hubs:
+            metrics.know_hub(hub, clock)
         return Wiring(
             prefix=prefix,
             hub_name=self.hub_name,
-            hub_secrets=self._hub_secrets(),
-            metrics_token=self._metrics_token(),
+            hub_secrets=hub_secrets,
+            scrape_access=scraping.access(self._metrics_token(), metrics),
             max_body_bytes=self.max_body_bytes,
             database=database,
             metrics=metrics,
+            snapshots=scraping.snapshots(database, metrics, hub_secrets.hubs, data_dir, clock),
             pages=Pages(hub_url=f"{hub_host}{base_url.rstrip('/')}/hub/", prefix=prefix),
             hub_auth=hub_auth,
             security_headers=security_headers(hub_host),

@@ -207,7 +207,7 @@ class Checker:
         for begin in range(0, len(events), MAX_EVENTS):
             batch = events[begin : begin + MAX_EVENTS]
             result = await store.ingest(batch)
-            self._metrics.corrected(batch)
+            self._metrics.corrected(batch, result.new_ids)
             for refusal in result.refused:
                 log.error("A correction was refused: %s", refusal.error)
         asked_at = hub.asked_at if hub else None

@@ -16,6 +16,8 @@ from .database import Database
 from .directory import Directory
 from .metrics import Metrics
 from .pages import Pages
+from .scrape_access import ScrapeAccess
+from .snapshots import Snapshots
 from .upkeeper import Upkeeper
 
 
@@ -48,10 +50,11 @@ class Wiring:
     prefix: str
     hub_name: str
     hub_secrets: HubSecrets
-    metrics_token: str | None
+    scrape_access: ScrapeAccess
     max_body_bytes: int
     database: Database
     metrics: Metrics
+    snapshots: Snapshots
     pages: Pages
     hub_auth: Any
     security_headers: dict[str, str]

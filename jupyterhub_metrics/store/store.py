@@ -34,6 +34,7 @@ from .checks import (
 from .failures import CONNECTION_LOST, UNSTORABLE, connecting, place, translated
 from .locks import hub_locks
 from .people import Person, Statement, order_sources, say, statements_of
+from .present import Present
 from .queries import query
 from .rebuild import Differences, Progress, differences, rebuild, silent
 from .schema import Policy, prepare
@@ -58,14 +59,27 @@ class Refusal:
 
 @dataclass(frozen=True)
 class IngestResult:
-    """How many events were ``received`` and how many of them were not there before.
+    """How many events were ``received``, and the ids of those that were not there before.
 
     What is ``refused`` was not stored; everything else of the batch was.
     """
 
     received: int
-    new: int
+    new_ids: frozenset[UUID]
     refused: tuple[Refusal, ...] = ()
+
+    @property
+    def new(self) -> int:
+        return len(self.new_ids)
+
+
+@dataclass(frozen=True)
+class PoolSize:
+    """Connections to the database: in use, at rest, and how many there may be."""
+
+    used: int
+    idle: int
+    most: int
 
 
 async def open_store(
@@ -74,11 +88,13 @@ async def open_store(
     migrate: Policy = "if_empty",
     max_connections: int = 5,
     application_name: str = "jupyterhub-metrics",
+    on_query: Callable[[str, float], None] | None = None,
 ) -> Store:
     """A store over the database at ``dsn``, its schema checked.
 
     ``migrate`` says what happens to a schema that is behind: ``always`` brings it up to date,
-    ``if_empty`` makes one where there is none, ``never`` only checks.
+    ``if_empty`` makes one where there is none, ``never`` only checks. ``on_query`` is told the
+    text of each statement that was executed and how many seconds it took.
 
     Raises DatabaseUnavailable, SchemaMismatch, or ConfigurationError for a DSN that cannot be read.
     """
@@ -90,6 +106,7 @@ async def open_store(
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
             server_settings={"application_name": application_name, "timezone": "UTC"},
+            init=_reporting(on_query) if on_query else None,
         )
     try:
         with translated(dsn):
@@ -100,6 +117,20 @@ async def open_store(
         raise
     log.info("opened the database at %s: %s", place(dsn), schema.capabilities)
     return Store(dsn, pool, schema.capabilities)
+
+
+def _reporting(
+    on_query: Callable[[str, float], None],
+) -> Callable[[asyncpg.Connection], Awaitable[None]]:
+    """Makes each new connection of the pool tell of its statements."""
+
+    def report(executed: asyncpg.connection.LoggedQuery) -> None:
+        on_query(executed.query, executed.elapsed)
+
+    async def init(connection: asyncpg.Connection) -> None:
+        connection.add_query_logger(report)
+
+    return init
 
 
 class Store:
@@ -114,6 +145,7 @@ class Store:
         self._pool = pool
         self._max_attempts = pool.get_max_size() + 1
         self.capabilities = capabilities
+        self.present = Present(self._fetch)
 
     async def ingest(self, events: Sequence[Event]) -> IngestResult:
         """Store the events and bring their sessions up to date, in one transaction.
@@ -123,21 +155,21 @@ class Store:
         others are stored.
         """
         if not events:
-            return IngestResult(0, 0)
+            return IngestResult(0, frozenset())
         try:
             return IngestResult(len(events), await self._ingest(events))
         except _Unstorable:
             log.warning("the database refuses values of a batch; storing its events one by one")
-        new = 0
+        new_ids: frozenset[UUID] = frozenset()
         refused = []
         for index, event in enumerate(events):
             try:
-                new += await self._ingest([event])
+                new_ids |= await self._ingest([event])
             except _Unstorable as error:
                 refused.append(Refusal(index, error.as_malformed()))
-        return IngestResult(len(events), new, tuple(refused))
+        return IngestResult(len(events), new_ids, tuple(refused))
 
-    async def _ingest(self, events: Sequence[Event]) -> int:
+    async def _ingest(self, events: Sequence[Event]) -> frozenset[UUID]:
         return await self._run(lambda connection: _stored(connection, events))
 
     async def sessions_of_user(
@@ -268,6 +300,11 @@ class Store:
         """What is stored and is not what events and sessions give, computed anew; read-only."""
         return await self._run(lambda connection: differences(connection, now, progress))
 
+    def pool_size(self) -> PoolSize:
+        """The connections as they are now; asks nobody."""
+        size, idle = self._pool.get_size(), self._pool.get_idle_size()
+        return PoolSize(used=size - idle, idle=idle, most=self._pool.get_max_size())
+
     async def ping(self) -> None:
         """Returns if the database answers."""
         await self._fetch("ping")
@@ -323,8 +360,8 @@ class _Unstorable(Exception):
         return MalformedEvent("event", f"found values that the database refuses: {self}")
 
 
-async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> int:
-    """Stores the events and folds the sessions of those that are new; gives their number."""
+async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> frozenset[UUID]:
+    """Stores the events and folds the sessions of those that are new; gives their ids."""
     try:
         async with connection.transaction():
             locks = hub_locks(event.hub for event in events)
@@ -339,7 +376,7 @@ async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> in
             await say(connection, statements_of(events))
     except UNSTORABLE as error:
         raise _Unstorable(" ".join(str(error).split())) from error
-    return len(rows)
+    return frozenset(row["id"] for row in rows)
 
 
 _SESSION_FIELDS: Final = tuple(field.name for field in fields(Session))

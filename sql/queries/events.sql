@@ -47,7 +47,7 @@ new_words AS (
 SELECT make_event_partitions($13::timestamptz[]);
 
 -- name: insert_events
--- Stores the events that are not there yet; gives id and start of the sessions of the new ones.
+-- Stores the events that are not there yet; gives the new ones, their sessions and those' starts.
 -- The first six values are by what the store finds again what intern took; each event says which
 -- of each it has, from 1.
 WITH server_ids AS MATERIALIZED (
@@ -103,4 +103,4 @@ LEFT JOIN fact_ids AS server_facts ON server_facts.place = told.server_facts
 LEFT JOIN fact_ids AS other_facts ON other_facts.place = told.other_facts
 LEFT JOIN word_ids AS node ON node.place = told.node
 ON CONFLICT (filed_at, id) DO NOTHING
-RETURNING session_id, filed_at;
+RETURNING id, session_id, filed_at;
