@@ -109,16 +109,16 @@ async def test_a_backup_says_the_same_of_the_same_rows(filled: str, path: Path) 
     assert await backup(filled, path) == first
 
 
-async def test_the_database_goes_on_where_the_backup_ended(filled: str, path: Path) -> None:
-    await restore(filled, path, replace=True)
-    store = await open_store(filled)
+async def test_the_database_goes_on_where_the_backup_ended(another_dsn: str, path: Path) -> None:
+    await restore(another_dsn, path)
+    store = await open_store(another_dsn)
     new = [
         event("requested", 70, username="new", server_name="x", started=70, facts={"node": "n-9"}),
         event("stopped", 80, username="new", server_name="x", started=70, reason="never seen"),
     ]
     assert (await store.ingest(new)).new == 2
     await store.close()
-    assert await run(filled, "SELECT count(*) FROM sessions WHERE username = 'new'") == 1
+    assert await run(another_dsn, "SELECT count(*) FROM sessions WHERE username = 'new'") == 1
 
 
 @pytest.mark.parametrize("table", ["event_rows", "servers"])
