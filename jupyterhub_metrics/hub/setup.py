@@ -31,7 +31,7 @@ from .hooks import (
     prepare_dsn,
     template_folder,
 )
-from .recorder import DEFAULT_DATA_DIR, DEFAULT_HUB_NAME
+from .recorder_settings import DEFAULT_DATA_DIR, DEFAULT_HUB_NAME
 from .secret_files import dsn_file, ensure_secrets
 
 DEFAULT_SERVICE_PORT = 10180
