@@ -139,7 +139,8 @@ async def errors(
         for path, statement in {
             "top_users": "SELECT username, round(hours * 3.6e9)::bigint AS microseconds "
             "FROM top_users($1, $2, 1000000)",
-            "usage_between": "SELECT username, sum(round(seconds * 1e6)::bigint)::bigint AS microseconds "
+            "usage_between": "SELECT username, "
+            "sum(round(seconds * 1e6)::bigint)::bigint AS microseconds "
             "FROM usage_between($1, $2, '1 day', 'Europe/Berlin') GROUP BY username",
         }.items():
             rows = await connection.fetch(statement, since, until)
