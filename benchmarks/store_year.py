@@ -137,12 +137,14 @@ async def errors(
     for since, until in windows:
         truth = year.seconds_of_users(runs, since, until)
         for path, statement in {
-            "top_users": "SELECT username, hours * 3600 AS s FROM top_users($1, $2, 1000000)",
-            "usage_between": "SELECT username, sum(seconds) AS s "
+            "top_users": "SELECT username, round(hours * 3.6e9)::bigint AS microseconds "
+            "FROM top_users($1, $2, 1000000)",
+            "usage_between": "SELECT username, "
+            "sum(round(seconds * 1e6)::bigint)::bigint AS microseconds "
             "FROM usage_between($1, $2, '1 day', 'Europe/Berlin') GROUP BY username",
         }.items():
             rows = await connection.fetch(statement, since, until)
-            found = {row["username"]: round(row["s"] * year.SECOND) for row in rows if row["s"]}
+            found = {row["username"]: row["microseconds"] for row in rows if row["microseconds"]}
             wrong = {name for name in truth | found if truth.get(name, 0) != found.get(name, 0)}
             hours = sum(truth.values()) / year.HOUR
             print(
