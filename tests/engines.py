@@ -39,6 +39,7 @@ ANY_LOGIN = "the bridge lets everyone in, and makes what they call their databas
 NOT_ON_TIMESCALE = {
     "test_services_that_start_at_once_migrate_once": ONE_BACKEND,
     "test_two_writers_of_one_hub_never_fold_from_half_the_events": ONE_BACKEND,
+    "test_checks_of_two_services_at_once_do_not_mix": ONE_BACKEND,
     "test_broken_connections_are_replaced_without_the_caller_noticing": ONE_BACKEND,
     "test_a_wrong_password_is_named_without_being_shown": ANY_LOGIN,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
@@ -9,7 +10,7 @@ import asyncpg
 import pytest
 from builders import at
 
-from jupyterhub_metrics.store import Observation, Store
+from jupyterhub_metrics.store import Observation, Store, open_store
 
 POLL = 300.0
 
@@ -97,6 +98,43 @@ async def test_a_clock_that_steps_back_loses_no_check(store: Store, connection) 
     for moment, running in polls:
         await store.record_observations("campus", at(moment), running)
     assert await shown(connection) == expected(sorted(polls, key=lambda poll: poll[0]))
+
+
+async def test_a_clock_that_was_far_ahead_leaves_no_block_without_end(
+    store: Store, connection
+) -> None:
+    for hours in (1000, 0, 11, 13):
+        await store.record_observations("campus", at(hours * 3600), [seen("ada", 0, 0)])
+    blocks = "SELECT count(*) FROM polls GROUP BY block ORDER BY block"
+    assert [row[0] for row in await connection.fetch(blocks)] == [1, 2, 1]
+
+
+async def test_checks_of_two_services_at_once_do_not_mix(
+    store: Store, postgres_dsn: str, connection
+) -> None:
+    other = await open_store(postgres_dsn)
+    # connections that are open already, so that all begin at once
+    await asyncio.gather(*(one.ping() for one in (store, other) for _ in range(5)))
+    polls = [
+        (now, [seen(user, 0, now) for user in ("ada", "bob", "cy")[number % 3 :]])
+        for number, now in enumerate(POLL * step for step in range(60))
+    ]
+    await asyncio.gather(
+        *(
+            (store, other)[number % 2].record_observations("campus", at(now), running)
+            for number, (now, running) in enumerate(polls)
+        )
+    )
+    assert await shown(connection) == expected(polls)
+    await other.close()
+
+
+async def test_names_that_no_row_can_hold_cost_one_check_and_no_more(
+    store: Store, connection
+) -> None:
+    await store.record_observations("campus", at(0), [seen("ada", 0, 0, user_name="a\0b")])
+    await store.record_observations("campus", at(POLL), [seen("ada", 0, POLL)])
+    assert await shown(connection) == expected([(POLL, [seen("ada", 0, POLL)])])
 
 
 async def test_hubs_that_are_checked_in_turn_do_not_mix(store: Store, connection) -> None:

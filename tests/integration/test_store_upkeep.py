@@ -68,6 +68,21 @@ async def test_closed_chunks_are_compressed_and_take_late_events(store: Store, c
     late = [event("requested"), event("stopped", 2 * DAY)]
     assert (await store.ingest(late)).new == 1
     assert await connection.fetchval("SELECT state FROM sessions ORDER BY started_at") == "ended"
+    again = [(await store.upkeep(UpkeepRules(), at(60 * DAY))).done for _ in range(2)]
+    assert [done["event_compression"] for done in again] == [1, 0]
+
+
+async def test_observations_stay_until_all_of_their_half_day_is_old(
+    store: Store, connection
+) -> None:
+    for hour in (0, 5, 10):
+        await store.record_observations("campus", at(hour * 3600), [SERVER])
+    rules = UpkeepRules(keep_observations=timedelta(hours=1))
+    left = await store.upkeep(rules, at(7 * 3600))
+    assert left.done["observation_retention"] == 0
+    assert await connection.fetchval("SELECT count(*) FROM container_observations") == 3
+    await store.upkeep(rules, at(12 * 3600))
+    assert await connection.fetchval("SELECT count(*) FROM container_observations") == 0
 
 
 async def test_observations_are_dropped_in_time_and_no_others(store: Store, connection) -> None:
