@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -67,11 +68,11 @@ def engine_server(engine: str, request: pytest.FixtureRequest) -> str:
     return server
 
 
-@pytest.fixture
-async def postgres_dsn(engine: str, engine_server: str) -> AsyncIterator[str]:
-    """DSN of an empty database, dropped after the test."""
+@asynccontextmanager
+async def empty_database(server: str, engine: str) -> AsyncIterator[str]:
+    """DSN of a new database, dropped at the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    dsn = with_database(engine_server, name)
+    dsn = with_database(server, name)
     if engine == "timescale":
         yield dsn
         # there, a database is a schema
@@ -79,11 +80,25 @@ async def postgres_dsn(engine: str, engine_server: str) -> AsyncIterator[str]:
         await connection.execute(f"DROP SCHEMA {name} CASCADE")
         await connection.close()
         return
-    connection = await asyncpg.connect(engine_server)
+    connection = await asyncpg.connect(server)
     await connection.execute(f"CREATE DATABASE {name}")
     yield dsn
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
+
+
+@pytest.fixture
+async def postgres_dsn(engine: str, engine_server: str) -> AsyncIterator[str]:
+    """DSN of an empty database, dropped after the test."""
+    async with empty_database(engine_server, engine) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def another_dsn(engine: str, engine_server: str) -> AsyncIterator[str]:
+    """The same again."""
+    async with empty_database(engine_server, engine) as dsn:
+        yield dsn
 
 
 @pytest.fixture

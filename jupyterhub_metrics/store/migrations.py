@@ -195,13 +195,18 @@ async def migrate(
             if not missing:
                 break
             now = missing if only_if_empty else missing[:1]
-            for migration in now:
-                await _apply(connection, migration)
+            await apply(connection, now)
         done += now
         for migration in now:
             log.info("applied migration %s", migration.label)
     await check(connection, known)
     return done
+
+
+async def apply(connection: asyncpg.Connection, migrations: Sequence[Migration]) -> None:
+    """Apply these, in the transaction that is open; raises SchemaMismatch."""
+    for migration in migrations:
+        await _apply(connection, migration)
 
 
 async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:

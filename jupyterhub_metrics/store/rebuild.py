@@ -107,5 +107,5 @@ def portions(
     begin = since = first_at.replace(hour=0, minute=0, second=0, microsecond=0)
     while since <= last_at:
         until = since + PORTION
-        yield since, until, min(1.0, (until - begin) / (last_at - begin + PORTION))
+        yield since, until, 1.0 if until > last_at else (until - begin) / (last_at - begin)
         since = until

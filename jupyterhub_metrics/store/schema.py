@@ -57,7 +57,7 @@ async def prepare(connection: asyncpg.Connection, policy: Policy) -> tuple[Schem
     Raises DatabaseUnavailable, SchemaMismatch.
     """
     if policy != "never":
-        await _add_timescaledb(connection)
+        await add_timescaledb(connection)
     schema = await read_schema(connection)
     if policy == "never":
         await check(connection, schema.known)
@@ -66,7 +66,8 @@ async def prepare(connection: asyncpg.Connection, policy: Policy) -> tuple[Schem
     return schema, done
 
 
-async def _add_timescaledb(connection: asyncpg.Connection) -> None:
+async def add_timescaledb(connection: asyncpg.Connection) -> None:
+    """Add the extension to an empty database, if the server has it and the role may."""
     async with connection.transaction():
         await connection.execute(query("lock_migrations"))
         if await connection.fetchval(query("has_migrations")):

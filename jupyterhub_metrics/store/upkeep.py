@@ -33,6 +33,16 @@ class UpkeepRules:
 
     keep_observations: timedelta | None = timedelta(days=400)
 
+    @classmethod
+    def of_days(cls, observation_days: int) -> UpkeepRules:
+        """These days; 0 is for ever."""
+        return cls(timedelta(days=observation_days) if observation_days else None)
+
+    @property
+    def observation_days(self) -> int:
+        """In days; 0 is for ever."""
+        return 0 if self.keep_observations is None else self.keep_observations.days
+
 
 @dataclass(frozen=True)
 class Duty:
@@ -92,17 +102,23 @@ async def upkeep_round(
 ) -> UpkeepRound:
     """A portion of every duty, each in a transaction of its own."""
     done: dict[str, int] = {}
-    lag: dict[str, float] = {}
     for duty in DUTIES:
         due = duty.due(rules, now)
         done[duty.name] = 0
-        lag[duty.name] = 0.0
-        if due is None:
-            continue
-        if await connection.fetchval(query(duty.behind), due) is None:
-            continue
-        done[duty.name] = await connection.fetchval(query(duty.work), due)
-        behind = await connection.fetchval(query(duty.behind), due)
-        if behind is not None:
-            lag[duty.name] = max(0.0, (due - behind).total_seconds())
-    return UpkeepRound(done, lag)
+        if due is not None and await connection.fetchval(query(duty.behind), due) is not None:
+            done[duty.name] = await connection.fetchval(query(duty.work), due)
+    return UpkeepRound(done, await upkeep_lag(connection, rules, now))
+
+
+async def upkeep_lag(
+    connection: asyncpg.Connection, rules: UpkeepRules, now: datetime
+) -> dict[str, float]:
+    """How far each duty is behind, in seconds; 0 where nothing is left to do."""
+    lag: dict[str, float] = {}
+    for duty in DUTIES:
+        due = duty.due(rules, now)
+        behind = None if due is None else await connection.fetchval(query(duty.behind), due)
+        lag[duty.name] = (
+            0.0 if due is None or behind is None else max(0.0, (due - behind).total_seconds())
+        )
+    return lag

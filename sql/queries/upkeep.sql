@@ -22,3 +22,20 @@ SELECT drop_observations($1, 2);
 -- name: observations_due_from
 -- The oldest poll that should be dropped.
 SELECT min(at) FROM polls WHERE at < $1;
+
+-- name: observations_that_would_go
+-- How many polls there are before $1, and how many servers in how many observations they saw.
+SELECT
+    count(*) AS polls,
+    coalesce(sum(seen.observations), 0)::bigint AS observations
+FROM polls
+CROSS JOIN LATERAL (
+    SELECT count(*) AS observations
+    FROM observation_spans
+    WHERE observation_spans.block = polls.block
+        AND observation_spans.first_poll <= polls.id
+        AND observation_spans.last_poll >= polls.id
+) AS seen
+WHERE at < $1 AND NOT EXISTS (
+    SELECT FROM polls AS later
+    WHERE later.hub_id = polls.hub_id AND later.block = polls.block AND later.at >= $1);

@@ -66,10 +66,15 @@ FROM activity_to_keep AS kept
 WHERE kept.id = session.id;
 
 -- name: sessions_filed
--- When the first and the last session that events tell of started.
-SELECT min(filed_at) AS first_at, max(filed_at) AS last_at
-FROM event_rows
-WHERE session_id IS NOT NULL;
+-- When the first and the last session started, by events or by what is stored.
+SELECT min(first_at) AS first_at, max(last_at) AS last_at
+FROM (
+    SELECT min(filed_at) AS first_at, max(filed_at) AS last_at
+    FROM event_rows
+    WHERE session_id IS NOT NULL
+    UNION ALL
+    SELECT min(started_at), max(started_at) FROM session_rows
+) AS bounds;
 
 -- name: fold_filed
 -- Folds the sessions that started in [$1, $2); gives how many.

@@ -39,10 +39,11 @@ async def known(connection) -> Sequence[Migration]:
     return (await read_schema(connection)).known
 
 
-async def test_every_named_query_is_understood_by_a_real_server(connection, known) -> None:
+async def test_every_named_query_is_understood_by_a_real_server(connection, known, engine) -> None:
     await migrate(connection, known)
     for name, text in all_queries().items():
-        assert await connection.prepare(text), name
+        if engine == "timescale" or not name.endswith("_timescale"):
+            assert await connection.prepare(text), name
 
 
 async def test_migrating_twice_applies_nothing_more(connection, known) -> None:
