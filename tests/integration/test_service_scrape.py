@@ -151,6 +151,7 @@ async def test_while_the_database_is_away_the_last_values_stay_with_their_age(
     async with running_service(data_dir, dsn=postgres_dsn, clock=clock) as service:
         await service.post(service.batch(*run_of(service.hub, NOON, None)))
         snapshots, database = service.server.wiring.snapshots, service.server.wiring.database
+        clock.now += timedelta(minutes=2)
         await snapshots.take()
         before = by_labels(await scraped(service), "sessions_open")
         assert before[service.hub, "running"] == 1

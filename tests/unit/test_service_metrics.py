@@ -65,3 +65,15 @@ def test_openmetrics_and_gzip_come_where_they_are_accepted() -> None:
     names = {family.name for family in openmetrics(gzip.decompress(body).decode())}
     assert "jupyterhub_metrics_events_received" in names
     assert "Content-Encoding" not in metrics.render("", "gzip;q=0, br")[1]
+
+
+def test_what_another_service_has_stored_is_not_counted_here_too() -> None:
+    metrics = Metrics()
+    metrics.know_hub("hub", lambda: NOON)
+    one, other = event("hub"), event("hub", username="bob")
+    metrics.committed([one, other], {one.id}, NOON)
+    metrics.corrected([other], set())
+    series = scrape(metrics)
+    assert series["session_starts_total", "hub"] == 1
+    assert series["events_new_total", ""] == 1
+    assert series["events_received_total", "requested"] == 2
