@@ -87,12 +87,12 @@ def note_hook(name, spawner):
     with Path("hooks.jsonl").open("a") as hooks:
         hooks.write(json.dumps([name, spawner.user.name, spawner.name, time.time()]) + "\\n")
 
-async def before_spawn(spawner):
+def before_spawn(spawner):
     note_hook("pre_spawn", spawner)
     if spawner.user_options.get("mode") == "raise":
         raise RuntimeError("no server for this user today")
     if spawner.user_options.get("mode") == "linger":
-        await asyncio.sleep({linger_seconds})
+        return asyncio.sleep({linger_seconds})
 
 def after_stop(spawner):
     note_hook("post_stop", spawner)
