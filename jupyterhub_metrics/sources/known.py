@@ -217,8 +217,13 @@ def _refine(found: Comparison, session: CheckedSession, pod: Pod) -> bool:
 
 
 def _narrow(found: Comparison, session: CheckedSession, claimed: datetime) -> None:
-    """An earlier check saw it later than whoever told of its end, as after a lost outbox."""
-    after = alive_at(session)
+    """An earlier check saw it later than whoever told of its end, as after a lost outbox.
+
+    Only what was seen after it had become ready counts: it may have died while it was routed.
+    """
+    after = session.seen_at
+    if after is None or (session.alive_at is not None and after <= session.alive_at):
+        return
     if session.ended_after is None or not session.ended_after < after < claimed:
         return
     found.corrections.append(

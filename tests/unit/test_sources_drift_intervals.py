@@ -74,3 +74,8 @@ def test_an_end_that_the_hubs_start_concluded_is_withdrawn_while_its_pod_lives()
 def test_a_server_that_the_hub_shows_twice_is_vouched_for_up_to_its_last_poll() -> None:
     found = compare(session(), hub_view(600, [server()]))
     assert found.seen[session().id] == at(570)
+
+
+def test_a_server_that_died_while_it_was_routed_was_not_seen_by_being_called_ready() -> None:
+    known = ended(14.1, 15.1, end_source="hub_poll", alive_at=at(14.7), seen_at=at(14.5))
+    assert not compare(known, hub_view(100)).corrections
