@@ -139,6 +139,10 @@ class OutsideObserver:
         except AssertionError as error:
             raise AssertionError(f"{error}: {attempt}") from None
         attempt.over_by = answers[-1].answered_at
+        await self._end_orphan(attempt)
+
+    async def _end_orphan(self, attempt: Attempt) -> None:
+        """End a process that lives on though the Hub knows nothing of it."""
         deadline = time.monotonic() + ORPHAN_SECONDS
         while attempt.lives and time.monotonic() < deadline:
             await asyncio.sleep(LOOK_SECONDS)
@@ -173,6 +177,7 @@ class OutsideObserver:
             if answer.status == 0 and self._model(attempt, shown) is not None:
                 return attempt
             attempt.over_by = shown.answered_at
+            await self._end_orphan(attempt)
             await asyncio.sleep(0.2)
 
     async def _stop(self, attempt: Attempt, *, by_service: bool) -> None:

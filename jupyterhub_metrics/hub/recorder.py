@@ -24,6 +24,7 @@ from .alive import AliveNotes, Later, StartsUnderWay, on_the_loop
 from .auth_facts import read_person, usable_paths
 from .delivery import Delivery
 from .facts import read_extra_facts, read_facts
+from .first_polls import FirstPolls
 from .harmless import harmless
 from .leftovers import Gone, Leftovers, is_leftover, leftover
 from .note import Note
@@ -57,6 +58,7 @@ class MetricsRecorder(RecorderSettings):
         self._alive = AliveNotes(self.outbox, later)
         self._starts = StartsUnderWay(self._still_starting, later)
         self._leftovers = Leftovers(self._alive, self._leftover_gone, wall, self.log)
+        self._first_polls = FirstPolls(self.log)
         self._person_paths = usable_paths(self.auth_state_facts, self.log)
         self._people: dict[int, dict[str, str]] = {}
 
@@ -83,6 +85,7 @@ class MetricsRecorder(RecorderSettings):
         """Stop delivering and bring everything to disk."""
         if self.delivery is not None:
             await self.delivery.stop()
+        await self._first_polls.close()
         await self._leftovers.close()
         self._starts.close()
         self._alive.close()
@@ -157,7 +160,7 @@ class MetricsRecorder(RecorderSettings):
         if hub_starts:
             # it has answered just now
             run.alive_at = now
-        # else it may have died while it was routed, and only polls vouch for it
+        # else it may have died while it was routed, and only polls vouch for it: one comes now
         alive_at = max(run.alive_at, note.alive_at)
         known = replace(note, ready=True, alive_at=alive_at, stopping_by=None)
         if note.ready:
@@ -172,6 +175,12 @@ class MetricsRecorder(RecorderSettings):
             facts=self._new_facts(spawner, run),
         )
         self._append([event], keep=known)
+
+    @harmless
+    def ask_when_ready(self, spawner: Any) -> None:
+        """Poll it now rather than when the Hub does. At the Hub's start it just did."""
+        if current_actor() != HUB_START:
+            self._first_polls.ask(spawner)
 
     @harmless
     def found_gone_in_start(self, spawner: Any) -> bool:

@@ -54,6 +54,7 @@ class RecordingSpawner:
         super().add_poll_callback(found_dead)  # type: ignore[misc]
         if recorder := recorder_of(self):
             recorder.ready(self)
+            recorder.ask_when_ready(self)
             if recorder.found_gone_in_start(self):
                 # The Hub polls no more once a poll has found a server gone, and when that was
                 # before anybody waited for it, calls the dead server ready for ever.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import datetime, timezone
 from types import SimpleNamespace
@@ -72,6 +73,8 @@ async def live(spawner):
     spawner.run_pre_spawn_hook()
     spawner.start_polling()
     spawner.add_poll_callback(lambda: spawner.asked("callback"))
+    # what was begun when it was ready
+    await asyncio.sleep(0)
     await spawner.poll()
     for callback in spawner._callbacks:
         await callback()
@@ -92,8 +95,11 @@ ALL = [
 ]
 
 
-async def test_every_method_of_the_original_runs_once(recorder):
-    assert await live(make(recorder)) == ALL
+RECORDED = [*ALL[: ALL.index("poll")], "poll", *ALL[ALL.index("poll") :]]
+
+
+async def test_every_method_of_the_original_runs_once_and_it_is_polled_when_ready(recorder):
+    assert await live(make(recorder)) == RECORDED
     assert recorder.faults == 0
     assert len(recorder.outbox.waiting(10)) == 3
 
@@ -118,7 +124,7 @@ async def test_without_a_recorder_the_subclass_is_the_original():
 
 async def test_a_recorder_that_fails_everywhere_harms_no_spawn(recorder, caplog):
     recorder._runs = Broken()
-    assert await live(make(recorder)) == ALL
+    assert await live(make(recorder)) == RECORDED
     assert recorder.faults >= 6
     assert all(r.exc_info for r in caplog.records if r.levelno == logging.ERROR)
 
@@ -134,3 +140,14 @@ def test_a_recorder_that_fails_lets_the_hub_start_and_refuse(recorder):
     recorder.settle_unknown(list)
     recorder.rejected(Request("ada", ""), OSError())
     assert recorder.faults == 2
+
+
+async def test_a_server_that_is_ready_is_known_to_live_then(recorder):
+    spawner = make(recorder)
+    spawner.run_pre_spawn_hook()
+    spawner.start_polling()
+    before = recorder._wall()
+    spawner.add_poll_callback(lambda: None)
+    await asyncio.sleep(0.01)
+    [note] = recorder.outbox.notes()
+    assert recorder._runs.of(note).alive_at >= before
