@@ -220,9 +220,12 @@ class Store:
         columns = observation_columns(seen)
 
         async def record(connection: asyncpg.Connection) -> None:
-            async with connection.transaction():
-                await connection.execute(query("lock_hubs"), [_lock_key(hub)])
-                await connection.execute(query("record_observations"), at, hub, *columns)
+            try:
+                async with connection.transaction():
+                    await connection.execute(query("lock_hubs"), [_lock_key(hub)])
+                    await connection.execute(query("record_observations"), at, hub, *columns)
+            except asyncpg.CharacterNotInRepertoireError as error:
+                log.warning("what a check saw is not kept, no row can hold it: %s", error)
 
         await self._run(record)
 

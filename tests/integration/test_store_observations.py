@@ -113,9 +113,11 @@ async def test_checks_of_two_services_at_once_do_not_mix(
     store: Store, postgres_dsn: str, connection
 ) -> None:
     other = await open_store(postgres_dsn)
+    # connections that are open already, so that all begin at once
+    await asyncio.gather(*(one.ping() for one in (store, other) for _ in range(5)))
     polls = [
         (now, [seen(user, 0, now) for user in ("ada", "bob", "cy")[number % 3 :]])
-        for number, now in enumerate(POLL * step for step in range(24))
+        for number, now in enumerate(POLL * step for step in range(60))
     ]
     await asyncio.gather(
         *(
@@ -125,6 +127,14 @@ async def test_checks_of_two_services_at_once_do_not_mix(
     )
     assert await shown(connection) == expected(polls)
     await other.close()
+
+
+async def test_names_that_no_row_can_hold_cost_one_check_and_no_more(
+    store: Store, connection
+) -> None:
+    await store.record_observations("campus", at(0), [seen("ada", 0, 0, user_name="a\0b")])
+    await store.record_observations("campus", at(POLL), [seen("ada", 0, POLL)])
+    assert await shown(connection) == expected([(POLL, [seen("ada", 0, POLL)])])
 
 
 async def test_hubs_that_are_checked_in_turn_do_not_mix(store: Store, connection) -> None:
