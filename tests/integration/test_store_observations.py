@@ -48,7 +48,7 @@ async def shown(connection: asyncpg.Connection, hub: str = "campus") -> list[tup
 def as_row(moment: object, values: object) -> tuple:
     told = dict(values)  # type: ignore[call-overload]
     age = told["age_seconds"]
-    told["age_seconds"] = None if age is None else round(age, 3)
+    told["age_seconds"] = None if age is None else round(age)
     return (moment, *(told[name] for name in sorted(Observation.__annotations__)))
 
 
