@@ -11,3 +11,6 @@ CONFIG_VARIABLE: Final = "JUPYTERHUB_METRICS_CONFIG"
 DATA_DIR_VARIABLE: Final = "JUPYTERHUB_METRICS_DATA_DIR"
 DSN_FILE_VARIABLE: Final = "JUPYTERHUB_METRICS_DSN_FILE"
 HUB_NAME_VARIABLE: Final = "JUPYTERHUB_METRICS_HUB_NAME"
+
+SCRAPE_SCOPE: Final = "custom:jupyterhub-metrics:scrape"
+"""The Hub's scope whose holders may read metrics, where the service is told so."""

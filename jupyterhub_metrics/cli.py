@@ -27,7 +27,14 @@ class Command:
 
 
 COMMANDS: Final = {
-    "db": Command("store.command", "migrate the database, or print its status", "service"),
+    "db": Command(
+        "store.command",
+        "migrate, back up, restore and check the database; make its roles",
+        "service",
+    ),
+    "users": Command(
+        "sources.users_command", "tell e-mail, name, department and job title of users", "service"
+    ),
     "demo": Command("demo.command", "run a complete Hub with a simulated past", "demo"),
 }
 

@@ -29,3 +29,7 @@ class SchemaMismatch(MetricsError):
 
 class SourceUnavailable(MetricsError):
     """The Hub's REST API or the cluster did not answer, or not with all that was asked for."""
+
+
+class BackupRefused(MetricsError):
+    """A backup cannot be written where it should, or is not one that can be restored there."""

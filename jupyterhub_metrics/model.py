@@ -70,6 +70,9 @@ SOURCES: Final = ("hub", "hub_poll", "hub_start", "hub_api", "container", "pods"
 """Who saw it: the Hub at the moment itself, its poll of a server, its check of servers at start,
 a poll of its REST API, Kubernetes' own record of a container, the watched pods, or a simulation."""
 
+PERSON_FIELDS: Final = ("email", "full_name", "department", "job_title")
+"""What may be known of a user: facts of events, and columns of ``users``."""
+
 MAX_NAME_CHARACTERS: Final = 255
 MAX_BATCH_EVENTS: Final = 1000
 

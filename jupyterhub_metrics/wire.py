@@ -12,7 +12,15 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 from .errors import MalformedEvent
-from .model import KINDS, MAX_NAME_CHARACTERS, SOURCES, Event, canonical, session_id
+from .model import (
+    KINDS,
+    MAX_NAME_CHARACTERS,
+    PERSON_FIELDS,
+    SOURCES,
+    Event,
+    canonical,
+    session_id,
+)
 
 MAX_FACTS_BYTES: Final = 32 * 1024
 MAX_ACTOR_CHARACTERS: Final = MAX_NAME_CHARACTERS + len("service:")
@@ -27,6 +35,7 @@ _TEXT_FACTS: Final = frozenset(
         "pod_name",
         "started_by",
         "username",
+        *PERSON_FIELDS,
     }
 )
 _NUMBER_FACTS: Final = frozenset(
@@ -242,7 +251,8 @@ def check_fact(name: str, value: Any) -> None:
     if name in _TEXT_FACTS:
         if not isinstance(value, str):
             raise MalformedEvent(where, f"found {_kind_of(value)}; expected text")
-        if name == "username" and not 0 < len(value) <= MAX_NAME_CHARACTERS:
+        bounded = name == "username" or name in PERSON_FIELDS
+        if bounded and not 0 < len(value) <= MAX_NAME_CHARACTERS:
             raise MalformedEvent(
                 where, f"found {len(value)} characters; expected 1 to {MAX_NAME_CHARACTERS}"
             )

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["needs", "databases", "pod_cluster", "pod_followed", "pytester"]
+pytest_plugins = ["needs", "engines", "databases", "pod_cluster", "pod_followed", "pytester"]

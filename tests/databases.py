@@ -12,15 +12,15 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from engines import SERVER_VARIABLE
 
 from jupyterhub_metrics.store import EmbeddedServer, Store, open_store
-
-SERVER_VARIABLE = "JUPYTERHUB_METRICS_TEST_DSN"
 
 
 @pytest.fixture
@@ -61,14 +61,44 @@ def with_database(dsn: str, name: str) -> str:
 
 
 @pytest.fixture
-async def postgres_dsn(database_server: str) -> AsyncIterator[str]:
-    """DSN of an empty database, dropped after the test."""
+def engine_server(engine: str, request: pytest.FixtureRequest) -> str:
+    """DSN of the server with the test's engine; the other one is not started for it."""
+    name = "timescale_server" if engine == "timescale" else "database_server"
+    server: str = request.getfixturevalue(name)
+    return server
+
+
+@asynccontextmanager
+async def empty_database(server: str, engine: str) -> AsyncIterator[str]:
+    """DSN of a new database, dropped at the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    connection = await asyncpg.connect(database_server)
+    dsn = with_database(server, name)
+    if engine == "timescale":
+        yield dsn
+        # there, a database is a schema
+        connection = await asyncpg.connect(dsn)
+        await connection.execute(f"DROP SCHEMA {name} CASCADE")
+        await connection.close()
+        return
+    connection = await asyncpg.connect(server)
     await connection.execute(f"CREATE DATABASE {name}")
-    yield with_database(database_server, name)
+    yield dsn
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
+
+
+@pytest.fixture
+async def postgres_dsn(engine: str, engine_server: str) -> AsyncIterator[str]:
+    """DSN of an empty database, dropped after the test."""
+    async with empty_database(engine_server, engine) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def another_dsn(engine: str, engine_server: str) -> AsyncIterator[str]:
+    """The same again."""
+    async with empty_database(engine_server, engine) as dsn:
+        yield dsn
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 """``needs(program)``: tests that a program from outside Python must be there for.
 
+``needs("mount")`` asks for more than the program: that file systems may be mounted here. Where
+they may not, no setting can ask for it.
+
 Loaded as a pytest plugin by ``conftest.py``. Where the program is missing, its tests are
 deselected and the summary says which and why; with ``JUPYTERHUB_METRICS_TEST_ALL=1`` that is an
 error instead, so that a machine that must run everything cannot run less.
@@ -9,7 +12,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import tempfile
 from collections import defaultdict
+from functools import lru_cache
 
 import pytest
 
@@ -25,12 +31,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Part the items; raises UsageError when all must run and a program is missing."""
     kept: list[pytest.Item] = []
+    forbidden: list[pytest.Item] = []
     missing: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         programs = [mark.args[0] for mark in item.iter_markers("needs")]
         lacking = [program for program in programs if shutil.which(program) is None]
         if lacking:
             missing[lacking[0]].append(item)
+        elif "mount" in programs and not _may_mount():
+            forbidden.append(item)
         else:
             kept.append(item)
     if missing and os.environ.get(ALL_VARIABLE) == "1":
@@ -38,16 +47,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             f"not installed: {', '.join(sorted(missing))}; {ALL_VARIABLE}=1 wants every test run; "
             "install what is missing or unset the variable"
         )
-    for program, lost in missing.items():
+    why = {f"{program} is not installed": lost for program, lost in missing.items()}
+    if forbidden:
+        why["mount is not permitted"] = forbidden
+    for reason, lost in why.items():
         config.hook.pytest_deselected(items=lost)
-        config.stash[_DESELECTED][program] = [item.nodeid for item in lost]
+        config.stash[_DESELECTED][reason] = [item.nodeid for item in lost]
     items[:] = kept
+
+
+@lru_cache(maxsize=1)
+def _may_mount() -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False
+        )
+        if mounted.returncode == 0:
+            subprocess.run(["umount", folder], check=True)
+        return mounted.returncode == 0
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    for program, names in config.stash[_DESELECTED].items():
-        terminalreporter.section(f"deselected: {program} is not installed", sep="-")
+    for reason, names in config.stash[_DESELECTED].items():
+        terminalreporter.section(f"deselected: {reason}", sep="-")
         for name in names:
             terminalreporter.line(name)

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hub_process import free_port
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+from traitlets.config import Config
 
 from jupyterhub_metrics._clock import utc_now
 from jupyterhub_metrics.model import Event, session_id
@@ -99,7 +100,12 @@ class RunningService:
 
 @asynccontextmanager
 async def running_service(
-    data_dir: Path, *, clock: Callable[[], datetime] = utc_now, ready: bool = True, **traits: Any
+    data_dir: Path,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    ready: bool = True,
+    environment: Mapping[str, str] | None = None,
+    **traits: Any,
 ) -> AsyncIterator[RunningService]:
     """A service with these settings, closed at the end."""
     hub = f"hub-{secrets.token_hex(4)}"
@@ -107,7 +113,9 @@ async def running_service(
     settings = MetricsService(
         data_dir=str(data_dir), hub_name=hub, url=f"http://127.0.0.1:{port}/", **traits
     )
-    settings.environment = {}
+    # what was just done shows in the next scrape
+    settings.update_config(Config({"Scraping": {"answer_seconds": 0}}))
+    settings.environment = environment or {}
     server = settings.make_server(clock)
     http = AsyncHTTPClient(force_instance=True, max_clients=64)
     url = f"http://127.0.0.1:{port}/services/jupyterhub-metrics/"

@@ -10,6 +10,7 @@ import json
 import random
 from enum import Enum
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
@@ -42,6 +43,12 @@ class Delivery(LoggingConfigurable):
     longest_backoff_seconds = Float(
         60.0, min=0.01, help="Seconds to wait at most between two tries."
     ).tag(config=True)
+    heartbeat_seconds = Float(
+        60.0,
+        min=0.0,
+        help="""Seconds without a post after which the service is told that the recorder is there,
+        so that its silence means something. 0: never.""",
+    ).tag(config=True)
     request_timeout_seconds = Float(
         30.0, min=0.1, help="Seconds until a request to the service counts as failed."
     ).tag(config=True)
@@ -62,6 +69,8 @@ class Delivery(LoggingConfigurable):
         self._new = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._random = random.random
+        self._monotonic = monotonic
+        self._heard_at = self._monotonic()
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._deliver_for_ever(), name="metrics-delivery")
@@ -122,7 +131,7 @@ class Delivery(LoggingConfigurable):
         self._new.clear()
         self.outbox.save()
         waiting = self.outbox.waiting(self._limit)
-        if not waiting:
+        if not waiting and not self._heartbeat_is_due():
             return _Round.IDLE
         try:
             request = self._request(waiting)
@@ -133,6 +142,10 @@ class Delivery(LoggingConfigurable):
         except (HTTPClientError, OSError) as error:
             return self._failed(f"found {error}; expected the metrics service to answer")
         return self._answered(waiting, response)
+
+    def _heartbeat_is_due(self) -> bool:
+        since = self._monotonic() - self._heard_at
+        return bool(0 < self.heartbeat_seconds <= since)
 
     def _request(self, waiting: list[Waiting]) -> HTTPRequest:
         events = ",".join(item.body for item in waiting)
@@ -170,7 +183,12 @@ class Delivery(LoggingConfigurable):
                     "found a 200 that is not the metrics service's; another "
                     "program answers there; expected the service"
                 )
+            self._heard_at = self._monotonic()
             return self._accepted(waiting, refused)
+        if response.code == 400 and not waiting:
+            # a service from before heartbeats wants at least one event
+            self._heard_at = self._monotonic()
+            return _Round.IDLE
         if response.code == 599:
             return self._failed(f"found {response.error}; expected the metrics service to answer")
         error = answer.get("error")

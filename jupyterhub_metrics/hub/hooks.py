@@ -21,7 +21,8 @@ from jupyterhub.utils import url_path_join
 from .. import _data
 from .._names import DATA_DIR_VARIABLE, DSN_FILE_VARIABLE, HUB_NAME_VARIABLE, SERVICE_NAME
 from .actor import HUB_SHUTDOWN, HUB_START, acting, actor_of
-from .recorder import DEFAULT_HUB_NAME, MetricsRecorder
+from .recorder import MetricsRecorder
+from .recorder_settings import DEFAULT_HUB_NAME
 from .rejection import Request, requesting
 from .runs import SpawnerRow
 from .secret_files import write_dsn

@@ -8,95 +8,35 @@ spawn, and never copies an environment variable, a token or the text of an error
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from traitlets import Dict, Instance, List, Unicode
-from traitlets.config import LoggingConfigurable
+from traitlets import Instance
 
 from .._clock import utc_now
 from ..model import Event
 from .actor import HUB_POLL, HUB_START, actor_of, current_actor
 from .alive import AliveNotes, Later, StartsUnderWay, on_the_loop
+from .auth_facts import read_person, usable_paths
 from .delivery import Delivery
 from .facts import read_extra_facts, read_facts
 from .first_polls import FirstPolls
+from .harmless import harmless
 from .leftovers import Gone, Leftovers, is_leftover, leftover
 from .note import Note
 from .outbox import Outbox
 from .outcome import Ending, Outcome, decide, end_of_leftover, exit_status_of
+from .recorder_settings import RecorderSettings
 from .rejection import Request, current_request, mark_recorded, reason_of_rejection
-from .runs import Run, Runs, SpawnerRow
-
-DEFAULT_HUB_NAME = "jupyterhub"
-DEFAULT_DATA_DIR = "jupyterhub-metrics"
-
-_Method = TypeVar("_Method", bound=Callable[..., Any])
+from .runs import Run, Runs, SpawnerRow, row_id
 
 
-def _harmless(method: _Method) -> _Method:
-    """The edge between a spawn and its recording: a fault here is logged and counted, no more."""
-
-    @functools.wraps(method)
-    def guarded(self: MetricsRecorder, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return method(self, *args, **kwargs)
-        except Exception:
-            self.faults += 1
-            self.log.exception(
-                "Recording %r failed; the spawn goes on, drift repairs the record", method.__name__
-            )
-            return None
-
-    return guarded  # type: ignore[return-value]
-
-
-class MetricsRecorder(LoggingConfigurable):
+class MetricsRecorder(RecorderSettings):
     """Records the servers of one Hub. Configure it in ``jupyterhub_config.py``."""
-
-    hub_name = Unicode(
-        DEFAULT_HUB_NAME,
-        help="""The name of this Hub in every row. Part of each session's identity: choose it
-        once and keep it. Hubs that share a database need different names. At most 255
-        characters.""",
-    ).tag(config=True)
-
-    data_dir = Unicode(
-        DEFAULT_DATA_DIR,
-        help="""Folder of the outbox and the secrets, absolute or relative to the Hub's working
-        directory. On a disk that outlives the Hub's process, not on a network file system.""",
-    ).tag(config=True)
-
-    service_url = Unicode(
-        help="""Where the service answers, for example ``http://127.0.0.1:10180``. Set by
-        ``setup(c)``. Without a path, the Hub's ``base_url`` and the service's prefix are added.
-        """,
-    ).tag(config=True)
-
-    allowed_user_options = List(
-        Unicode(),
-        default_value=["profile", "profile-option-*", "image"],
-        help="""Names of user options that are recorded; ``*`` stands for any text. Others never
-        leave the Hub. An empty list records none.""",
-    ).tag(config=True)
-
-    gpu_resources = List(
-        Unicode(),
-        default_value=["*/gpu", "nvidia.com/mig-*", "gpu.intel.com/*"],
-        help="""Names of Kubernetes extended resources that count as GPUs; ``*`` stands for any
-        text. An empty list counts none.""",
-    ).tag(config=True)
-
-    extra_facts = Dict(
-        key_trait=Unicode(),
-        help="""Facts to add to every request, or to correct the ones that are read: name to a
-        callable that takes the spawner and returns text, a number or None. Empty: none.""",
-    ).tag(config=True)
 
     delivery = Instance(Delivery, allow_none=True)
 
@@ -119,10 +59,12 @@ class MetricsRecorder(LoggingConfigurable):
         self._starts = StartsUnderWay(self._still_starting, later)
         self._leftovers = Leftovers(self._alive, self._leftover_gone, wall, self.log)
         self._first_polls = FirstPolls(self.log)
+        self._person_paths = usable_paths(self.auth_state_facts, self.log)
+        self._people: dict[int, dict[str, str]] = {}
 
     # -- the life of the Hub -------------------------------------------------
 
-    @_harmless
+    @harmless
     def open(self) -> None:
         """Open the outbox and read the note of what was open when the Hub last ended."""
         self.outbox.open()
@@ -150,7 +92,7 @@ class MetricsRecorder(LoggingConfigurable):
         await asyncio.to_thread(self.outbox.checkpoint)
         self.outbox.close()
 
-    @_harmless
+    @harmless
     def settle_unknown(self, read_rows: Callable[[], Iterable[SpawnerRow]]) -> None:
         """Close the notes of runs that the Hub, just started, no longer knows.
 
@@ -167,13 +109,20 @@ class MetricsRecorder(LoggingConfigurable):
 
     # -- the life of a server ------------------------------------------------
 
-    @_harmless
+    @harmless
     def moment_of(self, spawner: Any) -> datetime | None:
         """Now, by the clock of the spawner's session where it has one."""
         run = self._runs.seen(spawner)
         return run.clock.now() if run else self._wall()
 
-    @_harmless
+    @harmless
+    def authenticated(self, spawner: Any, auth_state: Any) -> None:
+        """The Hub has read the user's auth state, just before it starts the server."""
+        if self._person_paths:
+            person = read_person(auth_state, self._person_paths, self.log)
+            self._people[row_id(spawner)] = person
+
+    @harmless
     def requested(self, spawner: Any) -> None:
         """The Hub has given the run its ``started`` and is about to start the server."""
         started_at = self._runs.started(spawner)
@@ -190,12 +139,12 @@ class MetricsRecorder(LoggingConfigurable):
                 spawner._log_name,
                 stale.started_at,
             )
-        facts = self._new_facts(spawner, run)
+        facts = self._new_facts(spawner, run) | self._people.pop(row_id(spawner), {})
         facts |= read_extra_facts(spawner, self.extra_facts, self.log)
         self._append([self._event(note, "requested", started_at, facts=facts)], keep=note)
         self._starts.begin(note.spawner_id, getattr(spawner, "poll_interval", 0))
 
-    @_harmless
+    @harmless
     def ready(self, spawner: Any) -> None:
         """The server answered and is routed; at the Hub's start: it is still running."""
         note = self._runs.note(spawner)
@@ -227,19 +176,19 @@ class MetricsRecorder(LoggingConfigurable):
         )
         self._append([event], keep=known)
 
-    @_harmless
+    @harmless
     def ask_when_ready(self, spawner: Any) -> None:
         """Poll it now rather than when the Hub does. At the Hub's start it just did."""
         if current_actor() != HUB_START:
             self._first_polls.ask(spawner)
 
-    @_harmless
+    @harmless
     def found_gone_in_start(self, spawner: Any) -> bool:
         """Whether the last poll of a server that has just become ready said that it was gone."""
         run = self._runs.seen(spawner)
         return run is not None and run.gone_at is not None
 
-    @_harmless
+    @harmless
     def polling(self, spawner: Any) -> None:
         """Polling begins: whatever was about to be decided, the server runs, or its start does."""
         note, run = self._runs.note(spawner), self._runs.seen(spawner)
@@ -250,7 +199,7 @@ class MetricsRecorder(LoggingConfigurable):
             self._starts.end(note.spawner_id)
             self._still_starting(note.spawner_id)
 
-    @_harmless
+    @harmless
     def polled(self, spawner: Any, status: Any, began: datetime | None) -> None:
         """What a poll said; ``began`` is when it was asked, the last moment it vouches for."""
         note, run = self._runs.note(spawner), self._runs.seen(spawner)
@@ -271,7 +220,7 @@ class MetricsRecorder(LoggingConfigurable):
             if note is not None and note.ready:
                 run.found_gone = True
 
-    @_harmless
+    @harmless
     def stopping(self, spawner: Any) -> None:
         """Polling stops; perhaps a stop begins. ``started`` is still there, soon it is not."""
         note, started_at = self._runs.note(spawner), self._runs.started(spawner)
@@ -284,20 +233,20 @@ class MetricsRecorder(LoggingConfigurable):
         if note.stopping_by is None and actor not in (None, HUB_POLL, HUB_START):
             self._append([], keep=replace(note, stopping_by=actor))
 
-    @_harmless
+    @harmless
     def stop_raised(self, spawner: Any, error: BaseException) -> None:
         run = self._runs.seen(spawner)
         if run is not None:
             run.stop_error = error
 
-    @_harmless
+    @harmless
     def poll_raised(self, spawner: Any, error: BaseException) -> None:
         """A poll that raises while a stop begins makes that stop raise."""
         run = self._runs.seen(spawner)
         if run is not None and run.deciding:
             run.stop_error = error
 
-    @_harmless
+    @harmless
     def ended(self, spawner: Any, error: BaseException | None) -> None:
         """The Hub has finished stopping, or trying to; ``error`` is what it is handling."""
         note, run = self._runs.note(spawner), self._runs.seen(spawner)
@@ -325,7 +274,7 @@ class MetricsRecorder(LoggingConfigurable):
         if left is not None:
             self._leftovers.watch(spawner, left)
 
-    @_harmless
+    @harmless
     def rejected(self, request: Request, error: BaseException) -> None:
         """A request that never became a session, seen around the Hub's spawn handler."""
         reason = reason_of_rejection(error)
@@ -334,7 +283,7 @@ class MetricsRecorder(LoggingConfigurable):
 
     # -- within --------------------------------------------------------------
 
-    @_harmless
+    @harmless
     def _still_starting(self, spawner_id: int) -> None:
         """The Hub lives, and with it a start that has not ended."""
         if note := self.outbox.note(spawner_id):
@@ -381,7 +330,7 @@ class MetricsRecorder(LoggingConfigurable):
             now=run.clock.now(),
         )
 
-    @_harmless
+    @harmless
     def _leftover_gone(self, spawner: Any, gone: Gone) -> None:
         run = self._runs.of(gone.note)
         ending = replace(

@@ -17,6 +17,7 @@ from .._names import (
     DATA_DIR_VARIABLE,
     DSN_FILE_VARIABLE,
     HUB_NAME_VARIABLE,
+    SCRAPE_SCOPE,
     SERVICE_NAME,
 )
 from ..dsn import check_dsn, dsn_from_environment
@@ -30,12 +31,14 @@ from .hooks import (
     prepare_dsn,
     template_folder,
 )
-from .recorder import DEFAULT_DATA_DIR, DEFAULT_HUB_NAME
+from .recorder_settings import DEFAULT_DATA_DIR, DEFAULT_HUB_NAME
 from .secret_files import dsn_file, ensure_secrets
 
 DEFAULT_SERVICE_PORT = 10180
 
 HANDED_ON = (
+    "AZURE_CLIENT_ID",
+    "AZURE_TENANT_ID",
     "COLLECTION_INTERVAL",
     "KUBECONFIG",
     "KUBECTL_CONTEXT",
@@ -121,6 +124,7 @@ def setup(
     _add_service(c, url, secrets["api_token"], environment if managed else None)
     _grant_access(c)
     _grant_scopes(c)
+    _define_scope(c)
     _add_templates(c)
     install()
 
@@ -222,6 +226,13 @@ def _grant_scopes(c: Config) -> None:
             return
     role = {"name": SERVICE_NAME, "scopes": list(SERVICE_SCOPES), "services": [SERVICE_NAME]}
     _append(c.JupyterHub, "load_roles", role)
+
+
+def _define_scope(c: Config) -> None:
+    """Name the scope that lets Prometheus scrape; nobody has it until a role grants it."""
+    c.JupyterHub["custom_scopes"].update(
+        {SCRAPE_SCOPE: {"description": "Scrape the metrics of jupyterhub-metrics"}}
+    )
 
 
 def _add_templates(c: Config) -> None:

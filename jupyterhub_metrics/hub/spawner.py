@@ -34,6 +34,11 @@ class RecordingSpawner:
 
     recorded_class: type
 
+    async def run_auth_state_hook(self, auth_state: Any) -> None:
+        if recorder := recorder_of(self):
+            recorder.authenticated(self, auth_state)
+        await super().run_auth_state_hook(auth_state)  # type: ignore[misc]
+
     def run_pre_spawn_hook(self) -> Any:
         if recorder := recorder_of(self):
             recorder.requested(self)

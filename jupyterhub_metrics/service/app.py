@@ -32,18 +32,23 @@ from .._names import (
 from .._private_files import read_secret
 from ..errors import ConfigurationError, MetricsError
 from ..sources.drift import Rules
+from ..sources.graph import MicrosoftGraph
 from ..sources.hubapi import HubApi
+from ..store import UpkeepRules
 from .auth import make_hub_auth
 from .checker import Checker, PodSource
 from .credentials import HubSecrets, read_key, read_token
 from .database import Database
+from .directory import Directory
 from .handlers.base import security_headers
 from .listening import address_of
 from .metrics import Metrics
 from .pages import Pages
 from .routes import make_application
+from .scraping import Scraping
 from .server import Server
 from .source import ConfiguredSource, find_dsn
+from .upkeeper import Upkeeper
 from .wiring import Wiring
 
 log = logging.getLogger(__name__)
@@ -138,10 +143,25 @@ class MetricsService(Application):
         Spawner.poll_interval. The Hub's word vouches for a server up to that long ago.""",
     ).tag(config=True)
 
+    observation_retention_days = Integer(
+        400,
+        min=0,
+        max=36500,
+        help="""How long what checks saw running is kept, in days. 0: for ever. Sessions, usage and
+        events are always kept.""",
+    ).tag(config=True)
+
     watch_pods = Bool(
         help="""Whether to watch users' pods too; see docs/pods.md. Default: whether a cluster is
         in sight (KUBERNETES_SERVICE_HOST or KUBECTL_CONTEXT is set) and the extra kubernetes is
         installed."""
+    ).tag(config=True)
+
+    people_interval_seconds = Float(
+        86400.0,
+        min=0.0,
+        help="""Time between two questions to Microsoft Graph who the users are, in seconds, where
+        it is configured; see docs/people.md. 0: never.""",
     ).tag(config=True)
 
     parent_pid: int | None = None
@@ -269,13 +289,18 @@ class MetricsService(Application):
             log.warning(
                 "found no %s; logins will not outlive this process", self._secret("cookie_secret")
             )
-        wiring = self._wire(clock)
+        scraping = Scraping(parent=self, hub_name=self.hub_name, environment=self.environment)
+        wiring = self._wire(clock, scraping)
         application = make_application(wiring, cookie_secret or secrets.token_bytes(32))
         return Server(
-            wiring, application, address, graceful_stop_seconds=self.graceful_stop_seconds
+            wiring,
+            application,
+            address,
+            open_address=scraping.open_address(),
+            graceful_stop_seconds=self.graceful_stop_seconds,
         )
 
-    def _wire(self, clock: Callable[[], datetime]) -> Wiring:
+    def _wire(self, clock: Callable[[], datetime], scraping: Scraping) -> Wiring:
         environment = self.environment
         data_dir = Path(self.data_dir)
         hub_host = environment.get("JUPYTERHUB_HOST", "").rstrip("/")
@@ -286,25 +311,46 @@ class MetricsService(Application):
             lambda: find_dsn(self.dsn, self.dsn_file, data_dir, environment),
             data_dir,
             pool_connections=self.pool_connections,
+            on_query=metrics.queried,
         )
         hub_auth = make_hub_auth(data_dir, environment)
         if hub_auth is None:
             log.warning("found no JUPYTERHUB_API_TOKEN; pages cannot ask the Hub who is visiting")
         database = Database(source, metrics)
+        hub_secrets = self._hub_secrets()
+        for hub in hub_secrets.hubs:
+            metrics.know_hub(hub, clock)
         return Wiring(
             prefix=prefix,
             hub_name=self.hub_name,
-            hub_secrets=self._hub_secrets(),
-            metrics_token=self._metrics_token(),
+            hub_secrets=hub_secrets,
+            scrape_access=scraping.access(self._metrics_token(), metrics),
             max_body_bytes=self.max_body_bytes,
             database=database,
             metrics=metrics,
+            snapshots=scraping.snapshots(database, metrics, hub_secrets.hubs, data_dir, clock),
             pages=Pages(hub_url=f"{hub_host}{base_url.rstrip('/')}/hub/", prefix=prefix),
             hub_auth=hub_auth,
             security_headers=security_headers(hub_host),
             clock=clock,
+            upkeeper=Upkeeper(database, metrics, rules=self._upkeep_rules(), clock=clock),
             checker=self._checker(database, metrics, clock),
+            directory=self._directory(database, metrics, clock),
         )
+
+    def _directory(
+        self, database: Database, metrics: Metrics, clock: Callable[[], datetime]
+    ) -> Directory | None:
+        """What asks Microsoft Graph; None where there is no tenant or it is switched off."""
+        graph = MicrosoftGraph(parent=self, environment=self.environment)
+        if not graph.configured or not self.people_interval_seconds:
+            return None
+        interval = timedelta(seconds=self.people_interval_seconds)
+        return Directory(self.hub_name, database, metrics, graph, interval=interval, clock=clock)
+
+    def _upkeep_rules(self) -> UpkeepRules:
+        days = self.observation_retention_days
+        return UpkeepRules(keep_observations=timedelta(days=days) if days else None)
 
     def _checker(
         self, database: Database, metrics: Metrics, clock: Callable[[], datetime]

@@ -79,8 +79,9 @@ class Batch:
 def read_batch(body: bytes, hub: str) -> Batch:
     """The batch in ``body``, posted with the secret of ``hub``.
 
-    Raises BatchRefused with status 400 if the body is not ``{"hub": ..., "events": [...]}`` with
-    1 to 1000 events, with status 403 if it names another Hub. An event that is malformed or of
+    A batch with the health of the recorder may be without events: it tells that the recorder is
+    there. Raises BatchRefused with status 400 if the body is not ``{"hub": ..., "events": [...]}``
+    with 1 to 1000 events, with status 403 if it names another Hub. An event that is malformed or of
     another Hub is rejected alone.
     """
     try:
@@ -107,7 +108,8 @@ def read_batch(body: bytes, hub: str) -> Batch:
             f"found {found[:64]!r}; expected {hub!r}, the Hub that this secret is bound to",
         )
     events = raw.get("events")
-    if not isinstance(events, list) or not 1 <= len(events) <= MAX_BATCH_EVENTS:
+    least = 0 if isinstance(raw.get("recorder"), dict) else 1
+    if not isinstance(events, list) or not least <= len(events) <= MAX_BATCH_EVENTS:
         shown = f"{len(events)} events" if isinstance(events, list) else "no list"
         raise BatchRefused(
             400, "malformed", "events", f"found {shown}; expected 1 to {MAX_BATCH_EVENTS} events"

@@ -17,7 +17,7 @@ from ..sources.drift import Findings, Memory, Rules, diff
 from ..sources.world import HubView, PodView
 from ..store import CheckedSession, Store
 from .database import Database
-from .measuring import measured_activity, observations
+from .measuring import measured_activity, new_statements, observations, people_of_pods
 from .metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ class Checker:
         self._memory = Memory()
         self._pods_fresh_at = LONG_AGO
         self._groups: Mapping[str, frozenset[str]] | None = None
+        self._people: dict[str, dict[str, str | None]] = {}
         self._complaints: dict[str, str] = {}
         self._unrecorded = 0
         metrics.watch_source("hub_api", clock)
@@ -206,7 +207,7 @@ class Checker:
         for begin in range(0, len(events), MAX_EVENTS):
             batch = events[begin : begin + MAX_EVENTS]
             result = await store.ingest(batch)
-            self._metrics.corrected(batch)
+            self._metrics.corrected(batch, result.new_ids)
             for refusal in result.refused:
                 log.error("A correction was refused: %s", refusal.error)
         asked_at = hub.asked_at if hub else None
@@ -214,6 +215,9 @@ class Checker:
         await store.record_observations(
             self._hub_name, now, observations(sessions, findings, pods, now)
         )
+        told = people_of_pods(pods)
+        await store.record_people(new_statements(self._hub_name, told, self._people, now))
+        self._people.update(told)
         if hub is not None and hub.groups is not None and hub.groups != self._groups:
             await store.record_memberships(self._hub_name, hub.groups, hub.asked_at)
             self._groups = hub.groups

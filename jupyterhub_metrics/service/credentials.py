@@ -60,6 +60,11 @@ class HubSecrets:
             )
         self._token_by_hub = dict(token_by_hub)
 
+    @property
+    def hubs(self) -> tuple[str, ...]:
+        """The names of all Hubs."""
+        return tuple(self._token_by_hub)
+
     def hub_of(self, token: str) -> str | None:
         """The name of the Hub that ``token`` belongs to, or None; compares with all of them."""
         found = None

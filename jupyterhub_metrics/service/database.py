@@ -12,7 +12,7 @@ import random
 from typing import Final, Protocol
 
 from ..errors import DatabaseUnavailable, MetricsError, SchemaMismatch
-from ..store import Store
+from ..store import PoolSize, Store
 from .metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class Database:
         self._up = False
         self._lost = asyncio.Event()
         self._attempt = 0
+        metrics.watch_pool(self.pool_size)
 
     @property
     def reason(self) -> str | None:
@@ -61,6 +62,10 @@ class Database:
         if self._store is None or not self._up:
             raise DatabaseUnavailable(self._reason)
         return self._store
+
+    def pool_size(self) -> PoolSize:
+        """The connections as they are now; none while the database is not open."""
+        return PoolSize(0, 0, 0) if self._store is None else self._store.pool_size()
 
     def lost(self, error: MetricsError) -> None:
         """A caller found the database away: checks at once instead of at the next round."""

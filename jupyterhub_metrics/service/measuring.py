@@ -5,14 +5,17 @@ Called by :mod:`.checker`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
+from typing import Final
 
 from ..image import parse_image
 from ..sources.drift import Findings
 from ..sources.world import HubServer, Pod, PodView
-from ..store import Activity, CheckedSession, Observation
+from ..store import Activity, CheckedSession, Observation, Statement
+
+EARLIEST: Final = datetime.min.replace(tzinfo=timezone.utc)
 
 
 def measured_activity(
@@ -125,14 +128,44 @@ def observations(
     return seen
 
 
+def people_of_pods(pods: PodView | None) -> dict[str, dict[str, str | None]]:
+    """What pods say of their users, by the user's name; users of whom none says anything are
+    absent. Of two pods of one user that disagree the later one counts."""
+    found: dict[str, dict[str, str | None]] = {}
+    for pod in sorted(pods.pods.values() if pods else (), key=_made_at):
+        fields = {"email": pod.email, "full_name": pod.full_name}
+        told = {name: value for name, value in fields.items() if value is not None}
+        if pod.username is not None and told:
+            found.setdefault(pod.username, {}).update(told)
+    return found
+
+
+def _made_at(pod: Pod) -> tuple[datetime, str]:
+    return pod.created_at or pod.running_since or EARLIEST, pod.name
+
+
+def new_statements(
+    hub: str,
+    told: Mapping[str, Mapping[str, str | None]],
+    before: Mapping[str, Mapping[str, str | None]],
+    now: datetime,
+) -> list[Statement]:
+    """What pods say now and did not say ``before``."""
+    return [
+        Statement(hub, username, "pod", now, fields)
+        for username, fields in told.items()
+        if before.get(username) != fields
+    ]
+
+
 def _age(pod: Pod, now: datetime) -> float | None:
     since = pod.created_at or pod.running_since
     return None if since is None else max(0.0, (now - since).total_seconds())
 
 
 def _base_and_version(image: str | None) -> tuple[str | None, str | None]:
-    """The last part of the image's name, and its tag."""
+    """The last part of the image's name, and its tag; the digest where it has no tag."""
     if image is None:
         return None, None
     reference = parse_image(image)
-    return (reference.name or image).rpartition("/")[2], reference.tag
+    return (reference.name or image).rpartition("/")[2], reference.tag or reference.digest

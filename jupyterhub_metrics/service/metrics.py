@@ -1,14 +1,15 @@
-"""The service's own health as Prometheus series, in a registry of its own.
+"""All that the service tells Prometheus, in a registry of its own.
 
-Called by ``service.app`` and the handlers. Reading them touches neither database nor network.
-Every series is documented in ``docs/service.md``.
+Called by ``service.app`` and the handlers. Reading it touches neither database nor network: what
+happens is counted as it happens, what is true now comes from :mod:`.snapshots`. Every series is
+documented in ``docs/metrics.md``.
 """
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from time import perf_counter
 from uuid import UUID
 
 from prometheus_client import (
@@ -17,14 +18,20 @@ from prometheus_client import (
     Gauge,
     Histogram,
     Info,
+    Metric,
     ProcessCollector,
+    Summary,
 )
-from prometheus_client.exposition import choose_encoder
 
 from .. import __version__
-from ..model import KINDS, REJECTION_REASONS, Event
+from ..model import KINDS, Event
 from ..sources.drift import DRIFTS
+from ..store import DUTIES, PoolSize, statement_names
+from .answers import Answer, RecentAnswers
 from .batch import UNREADABLE, Rejection
+from .exposition import Rendered, answer
+from .labels import label_value
+from .session_flow import OTHER, SessionFlow
 
 REFUSALS = (
     "bad_secret",
@@ -35,24 +42,21 @@ REFUSALS = (
 )
 """Why a whole request was refused."""
 
-TASKS = ("database", "checker")
+TASKS = ("database", "checker", "directory", "upkeep", "snapshots")
 """Background tasks whose unexpected errors are counted."""
 
-SOURCES = ("hub_api", "pods")
-"""What a check asks."""
+SOURCES = ("hub_api", "pods", "graph", "database")
+"""What a check asks, and what a snapshot is taken of."""
+
+SCRAPE_REFUSALS = ("no_token", "bad_token", "no_scope", "hub_unavailable")
+"""Why a scrape was refused."""
 
 CORRECTIONS = ("ready", "renamed", "corrected", "failed")
 """Kinds of events by which a check settles what it finds."""
 
-OTHER = "other"
-"""Keeps the labels a closed set: a reason that a newer Hub knows and this code does not."""
-
-MAX_REMEMBERED = 10_000
-"""Ids of counted spawn requests that are kept, oldest forgotten first: a resent one is recent."""
-
 _INGEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LAG_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 21600, 86400, 604800)
-
+_SCRAPE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
 _RECORDER_TEXTS = {
     "outbox_events": "Events that waited in the Hub's outbox when it last posted",
@@ -68,7 +72,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
-        self._spawns_counted: dict[UUID, None] = {}
+        self._snapshot = Rendered(())
+        self.recent_answers = RecentAnswers()
         self._source_since: dict[str, datetime] = {}
         ProcessCollector(namespace="jupyterhub_metrics", registry=self.registry)
         build = Info("jupyterhub_metrics_build", "Version of this software", registry=self.registry)
@@ -93,12 +98,7 @@ class Metrics:
             "reason",
             REFUSALS,
         )
-        self.spawn_requests_rejected = self._counter(
-            "jupyterhub_metrics_spawn_requests_rejected",
-            "Requests for a server that never became a session",
-            "reason",
-            (*REJECTION_REASONS, OTHER),
-        )
+        self.sessions = SessionFlow(self.registry)
         self.task_errors = self._counter(
             "jupyterhub_metrics_task_errors",
             "Unexpected errors in background tasks; each is in the log",
@@ -123,6 +123,19 @@ class Metrics:
             )
             for name, text in _RECORDER_TEXTS.items()
         }
+        self.recorder_heard = Gauge(
+            "jupyterhub_metrics_recorder_last_heard_timestamp_seconds",
+            "When the Hub's recorder last posted here",
+            ["hub"],
+            registry=self.registry,
+        )
+        self._heard_at: dict[str, datetime] = {}
+        self.recorder_silence = Gauge(
+            "jupyterhub_metrics_recorder_silence_seconds",
+            "Time since the Hub's recorder last posted here, or since the service began",
+            ["hub"],
+            registry=self.registry,
+        )
         self.database_up = Gauge(
             "jupyterhub_metrics_database_up",
             "Whether the database answers: 1 or 0",
@@ -176,10 +189,105 @@ class Metrics:
             registry=self.registry,
         )
 
-    def recorder_says(self, hub: str, health: Mapping[str, float]) -> None:
-        """What a Hub's recorder said of itself with its last batch."""
+        self._pool = self._gauge(
+            "jupyterhub_metrics_database_pool_connections",
+            "Connections to the database",
+            "state",
+            ("used", "idle"),
+        )
+        self._pool_most = Gauge(
+            "jupyterhub_metrics_database_pool_connections_max",
+            "Connections that the pool may have",
+            registry=self.registry,
+        )
+        self._query_duration = Summary(
+            "jupyterhub_metrics_database_query_duration_seconds",
+            "How long the database took for a statement",
+            ["query"],
+            registry=self.registry,
+        )
+        self._query_of = statement_names()
+        for query in (*self._query_of.values(), OTHER):
+            self._query_duration.labels(query)
+        self.snapshot_duration = Histogram(
+            "jupyterhub_metrics_snapshot_duration_seconds",
+            "From a snapshot's first query until scrapes are answered from it",
+            buckets=_INGEST_BUCKETS,
+            registry=self.registry,
+        )
+        self.scrape_duration = Histogram(
+            "jupyterhub_metrics_scrape_duration_seconds",
+            "How long it took to render an answer; without the one that is being rendered",
+            buckets=_SCRAPE_BUCKETS,
+            registry=self.registry,
+        )
+        self.scrapes_refused = self._counter(
+            "jupyterhub_metrics_scrapes_refused",
+            "Scrapes refused",
+            "reason",
+            SCRAPE_REFUSALS,
+        )
+        self._upkept_at: datetime | None = None
+        self.upkeep_lag = self._gauge(
+            "jupyterhub_metrics_upkeep_lag_seconds",
+            "How far the oldest data that upkeep should have dealt with is past its time",
+            "duty",
+            [duty.name for duty in DUTIES],
+        )
+        self.upkeep_staleness = Gauge(
+            "jupyterhub_metrics_upkeep_staleness_seconds",
+            "Time since a round of upkeep succeeded, or since the service began",
+            registry=self.registry,
+        )
+
+    def watch_upkeep(self, clock: Callable[[], datetime]) -> None:
+        """From now on tells how long no round has succeeded."""
+        began = clock()
+        self.upkeep_staleness.set_function(
+            lambda: (clock() - (self._upkept_at or began)).total_seconds()
+        )
+
+    def upkept(self, lag_seconds: Mapping[str, float], at: datetime) -> None:
+        """What a round of upkeep has left."""
+        self._upkept_at = at
+        for duty, seconds in lag_seconds.items():
+            self.upkeep_lag.labels(duty).set(seconds)
+
+    def know_hub(self, hub: str, clock: Callable[[], datetime]) -> None:
+        """From now on the Hub's series exist, and it is told how long its recorder is silent."""
+        self.sessions.know_hub(hub)
+        label = label_value(hub)
+        self._heard_at[label] = clock()
+        self.recorder_silence.labels(label).set_function(
+            lambda: (clock() - self._heard_at[label]).total_seconds()
+        )
+
+    def recorder_says(self, hub: str, health: Mapping[str, float], now: datetime) -> None:
+        """What a Hub's recorder said of itself with its last post."""
+        hub = label_value(hub)
+        self._heard_at[hub] = now
+        self.recorder_heard.labels(hub).set(now.timestamp())
         for name, value in health.items():
             self.recorder_health[name].labels(hub).set(value)
+
+    def watch_pool(self, pool: Callable[[], PoolSize]) -> None:
+        """From now on tells how many connections there are, at each scrape."""
+        self._pool.labels("used").set_function(lambda: pool().used)
+        self._pool.labels("idle").set_function(lambda: pool().idle)
+        self._pool_most.set_function(lambda: pool().most)
+
+    def queried(self, statement: str, seconds: float) -> None:
+        """A statement was executed; what is none of our named ones is a transaction's frame."""
+        self._query_duration.labels(self._query_of.get(statement, OTHER)).observe(seconds)
+
+    def rendered(self, families: Sequence[Metric]) -> Rendered:
+        """The families ready to be shown; takes a while, and may be called in a thread."""
+        return self._snapshot.succeeded_by(families)
+
+    def show(self, snapshot: Rendered) -> None:
+        """From now on scrapes are answered from this snapshot."""
+        self._snapshot = snapshot
+        self.recent_answers.forget()
 
     def watch_source(self, source: str, clock: Callable[[], datetime]) -> None:
         """From now on tells how stale the source is."""
@@ -196,15 +304,16 @@ class Metrics:
         for kind, count in counts.items():
             self.drift.labels(kind).set(count)
 
-    def corrected(self, events: Iterable[Event]) -> None:
+    def corrected(self, events: Sequence[Event], new_ids: Collection[UUID]) -> None:
+        """Counts a check's events, those of ``new_ids`` also as what happened to sessions."""
         for event in events:
             self.corrections.labels(event.kind).inc()
+        self.sessions.committed(event for event in events if event.id in new_ids)
 
-    def committed(self, events: Sequence[Event], new: int, now: datetime) -> None:
-        """Counts events that were just committed, ``new`` of them for the first time."""
-        self.events_new.inc(new)
-        if new:
-            self.spawns_rejected(events)
+    def committed(self, events: Sequence[Event], new_ids: Collection[UUID], now: datetime) -> None:
+        """Counts events that were just committed, those of ``new_ids`` for the first time."""
+        self.events_new.inc(len(new_ids))
+        self.sessions.committed(event for event in events if event.id in new_ids)
         for event in events:
             self.events_received.labels(event.kind).inc()
             if event.source != "simulation":
@@ -212,30 +321,20 @@ class Metrics:
                 # a Hub whose clock is ahead must not subtract from the sum
                 self.commit_lag.observe(max(0.0, lag))
 
-    def spawns_rejected(self, events: Iterable[Event]) -> None:
-        """Counts ``rejected`` events by their reason, also those that come twice only once."""
-        for event in events:
-            if event.kind != "rejected" or event.id is None or event.id in self._spawns_counted:
-                continue
-            if len(self._spawns_counted) >= MAX_REMEMBERED:
-                self._spawns_counted.pop(next(iter(self._spawns_counted)))
-            self._spawns_counted[event.id] = None
-            known = event.reason in REJECTION_REASONS
-            self.spawn_requests_rejected.labels(event.reason if known else OTHER).inc()
-
     def events_malformed(self, rejections: Iterable[Rejection]) -> None:
         for rejection in rejections:
             self.events_rejected.labels(rejection.kind).inc()
 
-    def render(self, accept: str, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
+    def render(self, accept: str, accept_encoding: str) -> Answer:
         """All series in the format that ``accept`` asks for, and the headers that describe it."""
-        encode, content_type = choose_encoder(accept)
-        body = encode(self.registry)
-        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-        if _accepts_gzip(accept_encoding):
-            headers["Content-Encoding"] = "gzip"
-            body = gzip.compress(body, compresslevel=5)
-        return body, headers
+
+        def make() -> Answer:
+            began = perf_counter()
+            made = answer(self._snapshot, self.registry, accept, accept_encoding)
+            self.scrape_duration.observe(perf_counter() - began)
+            return made
+
+        return self.recent_answers.get((accept, accept_encoding), make)
 
     def _counter(self, name: str, text: str, label: str, values: Sequence[str]) -> Counter:
         """A counter whose series exist, at 0, before anything happened: alerts need that."""
@@ -250,11 +349,3 @@ class Metrics:
         for value in values:
             gauge.labels(value)
         return gauge
-
-
-def _accepts_gzip(header: str) -> bool:
-    for part in header.split(","):
-        coding, _, parameters = part.strip().lower().partition(";")
-        if coding.strip() == "gzip":
-            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False

@@ -48,3 +48,12 @@ def make_application(wiring: Wiring, cookie_secret: bytes) -> Application:
         static_path=str(ASSETS),
         static_url_prefix=f"{wiring.prefix}static/",
     )
+
+
+def make_open_application(wiring: Wiring) -> Application:
+    """The tornado application of the loopback address where ``metrics`` needs no token."""
+    return Application(
+        [(r"/metrics", metrics.OpenMetricsHandler)],
+        wiring=wiring,
+        log_function=base.log_request,
+    )

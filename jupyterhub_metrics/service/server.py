@@ -14,6 +14,7 @@ from tornado.web import Application
 from .._lifetime import ask_to_end_with_parent
 from . import lifetime
 from .listening import Address, take_port
+from .routes import make_open_application
 from .wiring import Wiring
 
 log = logging.getLogger(__name__)
@@ -31,13 +32,17 @@ class Server:
         application: Application,
         address: Address,
         *,
+        open_address: Address | None = None,
         graceful_stop_seconds: float,
     ) -> None:
-        self._wiring = wiring
+        """``open_address`` is where metrics need no token, None for nowhere."""
+        self.wiring = wiring
         self._application = application
         self._address = address
+        self._open_address = open_address
         self._graceful_stop_seconds = graceful_stop_seconds
         self._http: HTTPServer | None = None
+        self._open_http: HTTPServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self, parent_pid: int | None) -> None:
@@ -64,7 +69,8 @@ class Server:
             await self.close()
 
     async def open(self) -> None:
-        """Listens as soon as the port is free; opens the database and checks in the background."""
+        """Listens as soon as the port is free; opens the database, keeps it up and checks in the
+        background."""
         sockets = await take_port(self._address)
         self._http = HTTPServer(self._application, body_timeout=BODY_TIMEOUT_SECONDS)
         self._http.add_sockets(sockets)
@@ -72,12 +78,22 @@ class Server:
             "Listening on %s port %s under %s",
             self._address.host,
             self._address.port,
-            self._wiring.prefix,
+            self.wiring.prefix,
         )
-        self._tasks = [_task("keep-database-open", self._wiring.database.keep_open())]
-        if self._wiring.checker is not None:
-            self._wiring.checker.open()
-            self._tasks.append(_task("check", self._wiring.checker.run()))
+        self._tasks = [
+            _task("keep-database-open", self.wiring.database.keep_open()),
+            _task("snapshots", self.wiring.snapshots.run()),
+            _task("upkeep", self.wiring.upkeeper.run()),
+        ]
+        if self.wiring.checker is not None:
+            self.wiring.checker.open()
+            self._tasks.append(_task("check", self.wiring.checker.run()))
+        if self.wiring.directory is not None:
+            self._tasks.append(_task("directory", self.wiring.directory.run()))
+        if self._open_address is not None:
+            sockets = await take_port(self._open_address)
+            self._open_http = HTTPServer(make_open_application(self.wiring))
+            self._open_http.add_sockets(sockets)
 
     async def close(self) -> None:
         """Stops accepting, lets the posts under way finish, closes the database."""
@@ -85,18 +101,23 @@ class Server:
             log.info("Stopping")
             self._http.stop()
             try:
-                await asyncio.wait_for(
-                    self._wiring.requests.finished(), self._graceful_stop_seconds
-                )
+                await asyncio.wait_for(self.wiring.requests.finished(), self._graceful_stop_seconds)
             except asyncio.TimeoutError:
                 log.warning("A post of events was cut off; its Hub will send it again")
             await self._http.close_all_connections()
             self._http = None
+        if self._open_http is not None:
+            self._open_http.stop()
+            await self._open_http.close_all_connections()
+            self._open_http = None
+        self.wiring.scrape_access.close()
         await _cancel(self._tasks)
         self._tasks = []
-        if self._wiring.checker is not None:
-            await self._wiring.checker.close()
-        await self._wiring.database.close()
+        if self.wiring.checker is not None:
+            await self.wiring.checker.close()
+        if self.wiring.directory is not None:
+            self.wiring.directory.close()
+        await self.wiring.database.close()
 
 
 def _task(name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:

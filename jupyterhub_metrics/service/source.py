@@ -38,11 +38,17 @@ class ConfiguredSource:
     """Opens the configured database, or starts the embedded server and opens that."""
 
     def __init__(
-        self, dsn: Callable[[], str | None], data_dir: Path, *, pool_connections: int
+        self,
+        dsn: Callable[[], str | None],
+        data_dir: Path,
+        *,
+        pool_connections: int,
+        on_query: Callable[[str, float], None] | None = None,
     ) -> None:
         self._dsn = dsn
         self._data_dir = data_dir
         self._pool_connections = pool_connections
+        self._on_query = on_query
         self._server: EmbeddedServer | None = None
         self._opened = ""
 
@@ -60,6 +66,7 @@ class ConfiguredSource:
             dsn,
             migrate="if_empty" if self._server is None else "always",
             max_connections=self._pool_connections,
+            on_query=self._on_query,
         )
 
     def stale(self) -> bool:

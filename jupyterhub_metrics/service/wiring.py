@@ -13,8 +13,12 @@ from .._clock import utc_now
 from .checker import Checker
 from .credentials import HubSecrets
 from .database import Database
+from .directory import Directory
 from .metrics import Metrics
 from .pages import Pages
+from .scrape_access import ScrapeAccess
+from .snapshots import Snapshots
+from .upkeeper import Upkeeper
 
 
 class Requests:
@@ -46,14 +50,17 @@ class Wiring:
     prefix: str
     hub_name: str
     hub_secrets: HubSecrets
-    metrics_token: str | None
+    scrape_access: ScrapeAccess
     max_body_bytes: int
     database: Database
     metrics: Metrics
+    snapshots: Snapshots
     pages: Pages
     hub_auth: Any
     security_headers: dict[str, str]
+    upkeeper: Upkeeper
     checker: Checker | None = None
+    directory: Directory | None = None
     requests: Requests = field(default_factory=Requests)
     clock: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = perf_counter

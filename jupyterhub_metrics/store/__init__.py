@@ -7,17 +7,38 @@ statements themselves are in ``sql/``.
 from .capabilities import Capabilities
 from .checks import Activity, CheckedSession, Observation
 from .embedded import EmbeddedServer, dsn_of_running
-from .store import IngestResult, Refusal, Store, open_store
+from .people import PEOPLE_SOURCES, Person, Statement
+from .present import ActiveUsers, Member, OpenSessions, Present, UserRequests
+from .queries import statement_names
+from .rebuild import Differences, Progress
+from .store import IngestResult, PoolSize, Refusal, Store, open_store
+from .upkeep import DUTIES, Duty, UpkeepRound, UpkeepRules
 
 __all__ = [
+    "DUTIES",
+    "PEOPLE_SOURCES",
+    "ActiveUsers",
     "Activity",
     "Capabilities",
     "CheckedSession",
+    "Differences",
+    "Duty",
     "EmbeddedServer",
     "IngestResult",
+    "Member",
     "Observation",
+    "OpenSessions",
+    "Person",
+    "PoolSize",
+    "Present",
+    "Progress",
     "Refusal",
+    "Statement",
     "Store",
+    "UpkeepRound",
+    "UpkeepRules",
+    "UserRequests",
     "dsn_of_running",
     "open_store",
+    "statement_names",
 ]

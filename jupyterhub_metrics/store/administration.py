@@ -5,77 +5,98 @@ Called by the command line. Nothing here is needed while the service runs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-import asyncpg
-
 from ..errors import ConfigurationError
 from .area import Area
-from .capabilities import Capabilities, read_capabilities
+from .capabilities import Capabilities
+from .connections import connected
 from .embedded import EmbeddedServer, dsn_of_running
-from .failures import connecting, place, translated
-from .migrations import Migration, applied_migrations, known_migrations, migrate, pending
+from .failures import place
+from .migrations import Migration, pending
 from .queries import query
-from .store import CONNECT_SECONDS
+from .schema import prepare, read_schema
+from .upkeep import UpkeepRules, upkeep_lag
 
 
 @dataclass(frozen=True)
 class TableSize:
-    """One table: exact rows, and bytes on disk with its indexes."""
+    """One table: exact rows, and bytes on disk with its indexes and partitions.
+
+    Of a hypertable also its chunks, how many of them are compressed, and how many bytes it would
+    have without; None for what cannot be compressed.
+    """
 
     name: str
     rows: int
     bytes: int
+    chunks: int
+    compressed_chunks: int
+    uncompressed_bytes: int | None
+
+
+@dataclass(frozen=True)
+class TimeRange:
+    """The oldest and the newest moment of ``what`` is kept: session (its start), event (where it
+    is filed: its session's start) or observation. None where there is none."""
+
+    what: str
+    oldest_at: datetime | None
+    newest_at: datetime | None
 
 
 @dataclass(frozen=True)
 class Status:
-    """What is in a database. ``applied_version`` is 0 where there is no schema; ``tables`` is
-    empty and the sessions' range None until the schema is up to date."""
+    """What is in a database. ``applied_version`` is 0 where there is no schema; the rest is empty
+    until the schema is up to date. ``lag_seconds`` says how far behind each duty of upkeep is."""
 
     place: str
     capabilities: Capabilities
     applied_version: int
     known_version: int
     pending: Sequence[str]
-    tables: Sequence[TableSize]
-    oldest_session_at: datetime | None
-    newest_session_at: datetime | None
+    tables: Sequence[TableSize] = ()
+    ranges: Sequence[TimeRange] = ()
+    lag_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-async def read_status(dsn: str) -> Status:
+async def read_status(dsn: str, rules: UpkeepRules, now: datetime) -> Status:
     """The state of the database at ``dsn``, read without changing anything.
 
     Raises DatabaseUnavailable, or SchemaMismatch for a schema that this code does not know.
     """
-    async with _connected(dsn) as connection, connection.transaction(readonly=True):
-        capabilities = await read_capabilities(connection)
-        known = known_migrations()
-        applied = await applied_migrations(connection)
-        missing = pending(known, applied)
-        rows = [] if missing else await connection.fetch(query("table_sizes"))
-        span = None if missing else await connection.fetchrow(query("session_range"))
-    return Status(
-        place=place(dsn),
-        capabilities=capabilities,
-        applied_version=len(applied),
-        known_version=len(known),
-        pending=[migration.label for migration in missing],
-        tables=[TableSize(**dict(row)) for row in rows],
-        oldest_session_at=span["oldest_at"] if span else None,
-        newest_session_at=span["newest_at"] if span else None,
-    )
+    async with connected(dsn) as connection, connection.transaction(readonly=True):
+        schema = await read_schema(connection)
+        missing = pending(schema.known, schema.applied)
+        status = Status(
+            place=place(dsn),
+            capabilities=schema.capabilities,
+            applied_version=len(schema.applied),
+            known_version=len(schema.known),
+            pending=[migration.label for migration in missing],
+        )
+        if missing:
+            return status
+        plain = schema.capabilities.engine == "plain"
+        sizes = await connection.fetch(query("table_sizes" if plain else "table_sizes_timescale"))
+        ranges = await connection.fetch(query("time_ranges"))
+        return replace(
+            status,
+            tables=[TableSize(**dict(row)) for row in sizes],
+            ranges=[TimeRange(**dict(row)) for row in ranges],
+            lag_seconds=await upkeep_lag(connection, rules, now),
+        )
 
 
 async def migrate_database(dsn: str) -> list[Migration]:
     """Apply what is pending; gives what was applied. Raises like :func:`read_status`."""
-    async with _connected(dsn) as connection:
-        await read_capabilities(connection)
-        return await migrate(connection, known_migrations())
+    async with connected(dsn) as connection:
+        _, applied = await prepare(connection, "always")
+        return applied
 
 
 @asynccontextmanager
@@ -99,18 +120,3 @@ async def embedded_dsn(data_dir: Path, *, create: bool) -> AsyncIterator[str]:
         yield dsn
     finally:
         await server.stop()
-
-
-@asynccontextmanager
-async def _connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    with connecting(dsn):
-        connection = await asyncpg.connect(
-            dsn,
-            timeout=CONNECT_SECONDS,
-            server_settings={"application_name": "jupyterhub-metrics db", "timezone": "UTC"},
-        )
-    try:
-        with translated(dsn):
-            yield connection
-    finally:
-        await connection.close()

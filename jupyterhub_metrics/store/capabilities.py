@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import asyncpg
 
@@ -10,6 +11,9 @@ from ..errors import DatabaseUnavailable
 from .queries import query
 
 OLDEST_MAJOR = 14
+
+Engine = Literal["timescale", "timescale-apache", "plain"]
+"""The kinds of database; to readers all have one schema."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,18 @@ class Capabilities:
     server_version: str
     timescaledb_version: str | None
     timescaledb_licence: str | None
+
+    @property
+    def engine(self) -> Engine:
+        """``timescale`` can compress and aggregate continuously, ``timescale-apache`` has
+        hypertables only, ``plain`` has none of it."""
+        if self.timescaledb_version is None:
+            return "plain"
+        return "timescale" if self.timescaledb_licence == "timescale" else "timescale-apache"
+
+    def without_timescaledb(self) -> Capabilities:
+        """As for a schema that makes no use of it."""
+        return replace(self, timescaledb_version=None, timescaledb_licence=None)
 
     def __str__(self) -> str:
         if self.timescaledb_version is None:

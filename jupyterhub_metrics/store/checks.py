@@ -14,6 +14,8 @@ from uuid import UUID
 
 import asyncpg
 
+from .digests import digest_of
+
 
 @dataclass(frozen=True)
 class CheckedSession:
@@ -111,7 +113,9 @@ def activity_columns(rows: Sequence[Activity]) -> list[list[Any]]:
 
 def observation_columns(rows: Sequence[Observation]) -> list[list[Any]]:
     """One list for each column, as ``record_observations`` takes them."""
-    return [[getattr(row, name) for row in rows] for name in _OBSERVATION_FIELDS]
+    users = [digest_of((o.namespace, o.pod_name, o.user_email, o.user_name)) for o in rows]
+    images = [digest_of((o.container_image, o.container_base, o.container_version)) for o in rows]
+    return [users, images, *([getattr(o, name) for o in rows] for name in _OBSERVATION_FIELDS)]
 
 
 def membership_columns(groups: Mapping[str, Iterable[str]]) -> tuple[list[str], list[str]]:

@@ -95,6 +95,11 @@ def translation(error: BaseException, dsn: str) -> MetricsError:
             f"the database forbids {where} what is needed: {text}; expected the owner of the "
             "schema; grant it, or use another user"
         )
+    if isinstance(error, asyncpg.DiskFullError):
+        return DatabaseUnavailable(
+            f"found the disk of the database at {where} full: {text}; expected room for what is "
+            "written; make room and try again"
+        )
     if isinstance(error, asyncio.TimeoutError) and not isinstance(error, asyncpg.PostgresError):
         text = "no answer in time"
     return DatabaseUnavailable(

@@ -1,8 +1,9 @@
 """Brings a database's schema to the one this code knows, and refuses one that it does not know.
 
 Migrations are files ``sql/migrations/0001_what_it_does.sql``: numbered without gaps, append-only,
-their checksums recorded when applied, one transaction each. Called by :mod:`.store` and the
-command line.
+their checksums recorded when applied, one transaction each. Where TimescaleDB and plain PostgreSQL
+differ, one number has two files, ``.timescale.sql`` and ``.plain.sql``; a database gets the one of
+its engine and keeps to that engine. Called by :mod:`.store` and the command line.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal, cast
 
 import asyncpg
 
 from .. import _data
 from ..errors import SchemaMismatch
+from .capabilities import Capabilities
 from .queries import query
 
-_FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)(?:\.(timescale|plain))?\.sql")
 _MIGRATION_SECONDS = 24 * 3600.0
 """Longer than the pool's own limit for a statement: tables may be large."""
 _REMEDY = "run jupyterhub-metrics db migrate"
@@ -29,13 +32,19 @@ _REMEDY = "run jupyterhub-metrics db migrate"
 log = logging.getLogger(__name__)
 
 
+Dialect = Literal["timescale", "plain"]
+"""Which of two twins a database gets."""
+
+
 @dataclass(frozen=True)
 class Migration:
-    """One file: its number, its name, its text and the SHA-256 of that text."""
+    """One file: its number, its name, its text, the SHA-256 of that text, and the dialect that
+    it is for; None if it is for all."""
 
     version: int
     name: str
     script: str
+    dialect: Dialect | None = None
 
     @property
     def checksum(self) -> str:
@@ -54,20 +63,60 @@ class Applied:
     version: int
     name: str
     checksum: str
+    dialect: Dialect | None
     applied_at: datetime
 
 
-def known_migrations(folder: Path | None = None) -> list[Migration]:
-    """The migrations of this code, in order. Raises ValueError for a gap or an odd file name."""
-    found = []
+def known_migrations(dialect: Dialect, folder: Path | None = None) -> list[Migration]:
+    """The migrations of this code for one dialect, in order.
+
+    Raises ValueError for a gap, an odd file name, or a file whose twin is missing.
+    """
+    by_number: dict[int, list[Migration]] = {}
     folder = folder or _data.path("sql", "migrations")
-    for number, path in enumerate(sorted(folder.glob("*.sql")), start=1):
+    for path in sorted(folder.glob("*.sql")):
         match = _FILE_NAME.fullmatch(path.name)
-        if match is None or int(match[1]) != number:
-            raise ValueError(f"found migration {path.name}; expected number {number:04}")
+        number = int(match[1]) if match else 0
+        if match is None or number not in (len(by_number), len(by_number) + 1):
+            raise ValueError(
+                f"found migration {path.name}; expected number {len(by_number) + 1:04}"
+            )
         # read as text: a checkout with other line ends is the same migration
-        found.append(Migration(number, match[2], path.read_text(encoding="utf-8")))
-    return found
+        by_number.setdefault(number, []).append(
+            Migration(
+                number, match[2], path.read_text(encoding="utf-8"), cast("Dialect | None", match[3])
+            )
+        )
+    return [_the_one_for(dialect, twins) for twins in by_number.values()]
+
+
+def _the_one_for(dialect: Dialect, twins: Sequence[Migration]) -> Migration:
+    dialects = [twin.dialect for twin in twins]
+    names = {twin.name for twin in twins}
+    if dialects not in ([None], ["plain", "timescale"]) or len(names) > 1:
+        raise ValueError(
+            f"found migration {twins[0].version:04} as {', '.join(sorted(names))} for "
+            f"{', '.join(one or 'all' for one in dialects)}; expected one file, or plain and "
+            "timescale of the same name"
+        )
+    return next(twin for twin in twins if twin.dialect in (None, dialect))
+
+
+def dialect_of(capabilities: Capabilities, applied: Sequence[Applied]) -> Dialect:
+    """The dialect of a database: the one that its schema was made with, else the server's.
+
+    Raises SchemaMismatch if it was made with TimescaleDB and that is gone. One that was made
+    without stays so where TimescaleDB has come since.
+    """
+    has: Dialect = "plain" if capabilities.timescaledb_version is None else "timescale"
+    made = next((entry.dialect for entry in applied if entry.dialect is not None), has)
+    if made == "timescale" and has == "plain":
+        raise SchemaMismatch(
+            "found a schema that was made with TimescaleDB in a database without it; expected the "
+            "extension; install it again (CREATE EXTENSION timescaledb) and restore a backup if "
+            "its tables went with it"
+        )
+    return made
 
 
 async def applied_migrations(connection: asyncpg.Connection) -> list[Applied]:
@@ -146,13 +195,18 @@ async def migrate(
             if not missing:
                 break
             now = missing if only_if_empty else missing[:1]
-            for migration in now:
-                await _apply(connection, migration)
+            await apply(connection, now)
         done += now
         for migration in now:
             log.info("applied migration %s", migration.label)
     await check(connection, known)
     return done
+
+
+async def apply(connection: asyncpg.Connection, migrations: Sequence[Migration]) -> None:
+    """Apply these, in the transaction that is open; raises SchemaMismatch."""
+    for migration in migrations:
+        await _apply(connection, migration)
 
 
 async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
@@ -165,5 +219,9 @@ async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
             f"already there: {error}; expected a database or schema of our own; give one by the DSN"
         ) from error
     await connection.execute(
-        query("record_migration"), migration.version, migration.name, migration.checksum
+        query("record_migration"),
+        migration.version,
+        migration.name,
+        migration.checksum,
+        migration.dialect,
     )

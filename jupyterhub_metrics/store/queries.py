@@ -17,3 +17,8 @@ def all_queries() -> Mapping[str, str]:
 def query(name: str) -> str:
     """The statement of this name; raises KeyError if there is none."""
     return all_queries()[name]
+
+
+def statement_names() -> dict[str, str]:
+    """The name of each statement by its text, as a log of what was executed has it."""
+    return {text: name for name, text in all_queries().items()}

@@ -7,20 +7,20 @@ any batches, give the same rows.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import asyncpg
 
 from ..errors import MalformedEvent
-from ..model import Event, Session, canonical
-from .capabilities import Capabilities, read_capabilities
+from ..model import Event, Session
+from .batches import batch_of
+from .capabilities import Capabilities
 from .checks import (
     Activity,
     CheckedSession,
@@ -31,15 +31,18 @@ from .checks import (
     membership_columns,
     observation_columns,
 )
-from .facts import stored_facts
 from .failures import CONNECTION_LOST, UNSTORABLE, connecting, place, translated
-from .migrations import check, known_migrations, migrate
+from .locks import hub_locks
+from .people import Person, Statement, order_sources, say, statements_of
+from .present import Present
 from .queries import query
+from .rebuild import Differences, Progress, differences, rebuild, silent
+from .schema import Policy, prepare
+from .upkeep import UpkeepRound, UpkeepRules, upkeep_round
 
 CONNECT_SECONDS: Final = 10.0
 COMMAND_SECONDS: Final = 60.0
 
-Migrate = Literal["always", "if_empty", "never"]
 _Result = TypeVar("_Result")
 
 log = logging.getLogger(__name__)
@@ -56,27 +59,42 @@ class Refusal:
 
 @dataclass(frozen=True)
 class IngestResult:
-    """How many events were ``received`` and how many of them were not there before.
+    """How many events were ``received``, and the ids of those that were not there before.
 
     What is ``refused`` was not stored; everything else of the batch was.
     """
 
     received: int
-    new: int
+    new_ids: frozenset[UUID]
     refused: tuple[Refusal, ...] = ()
+
+    @property
+    def new(self) -> int:
+        return len(self.new_ids)
+
+
+@dataclass(frozen=True)
+class PoolSize:
+    """Connections to the database: in use, at rest, and how many there may be."""
+
+    used: int
+    idle: int
+    most: int
 
 
 async def open_store(
     dsn: str,
     *,
-    migrate: Migrate = "if_empty",
+    migrate: Policy = "if_empty",
     max_connections: int = 5,
     application_name: str = "jupyterhub-metrics",
+    on_query: Callable[[str, float], None] | None = None,
 ) -> Store:
     """A store over the database at ``dsn``, its schema checked.
 
     ``migrate`` says what happens to a schema that is behind: ``always`` brings it up to date,
-    ``if_empty`` makes one where there is none, ``never`` only checks.
+    ``if_empty`` makes one where there is none, ``never`` only checks. ``on_query`` is told the
+    text of each statement that was executed and how many seconds it took.
 
     Raises DatabaseUnavailable, SchemaMismatch, or ConfigurationError for a DSN that cannot be read.
     """
@@ -88,25 +106,31 @@ async def open_store(
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
             server_settings={"application_name": application_name, "timezone": "UTC"},
+            init=_reporting(on_query) if on_query else None,
         )
     try:
         with translated(dsn):
             async with pool.acquire() as connection:
-                capabilities = await read_capabilities(connection)
-                await _prepare_schema(connection, migrate)
+                schema, _ = await prepare(connection, migrate)
     except BaseException:
         pool.terminate()
         raise
-    log.info("opened the database at %s: %s", place(dsn), capabilities)
-    return Store(dsn, pool, capabilities)
+    log.info("opened the database at %s: %s", place(dsn), schema.capabilities)
+    return Store(dsn, pool, schema.capabilities)
 
 
-async def _prepare_schema(connection: asyncpg.Connection, policy: Migrate) -> None:
-    known = known_migrations()
-    if policy == "never":
-        await check(connection, known)
-    else:
-        await migrate(connection, known, only_if_empty=policy == "if_empty")
+def _reporting(
+    on_query: Callable[[str, float], None],
+) -> Callable[[asyncpg.Connection], Awaitable[None]]:
+    """Makes each new connection of the pool tell of its statements."""
+
+    def report(executed: asyncpg.connection.LoggedQuery) -> None:
+        on_query(executed.query, executed.elapsed)
+
+    async def init(connection: asyncpg.Connection) -> None:
+        connection.add_query_logger(report)
+
+    return init
 
 
 class Store:
@@ -121,6 +145,7 @@ class Store:
         self._pool = pool
         self._max_attempts = pool.get_max_size() + 1
         self.capabilities = capabilities
+        self.present = Present(self._fetch)
 
     async def ingest(self, events: Sequence[Event]) -> IngestResult:
         """Store the events and bring their sessions up to date, in one transaction.
@@ -130,21 +155,21 @@ class Store:
         others are stored.
         """
         if not events:
-            return IngestResult(0, 0)
+            return IngestResult(0, frozenset())
         try:
             return IngestResult(len(events), await self._ingest(events))
         except _Unstorable:
             log.warning("the database refuses values of a batch; storing its events one by one")
-        new = 0
+        new_ids: frozenset[UUID] = frozenset()
         refused = []
         for index, event in enumerate(events):
             try:
-                new += await self._ingest([event])
+                new_ids |= await self._ingest([event])
             except _Unstorable as error:
                 refused.append(Refusal(index, error.as_malformed()))
-        return IngestResult(len(events), new, tuple(refused))
+        return IngestResult(len(events), new_ids, tuple(refused))
 
-    async def _ingest(self, events: Sequence[Event]) -> int:
+    async def _ingest(self, events: Sequence[Event]) -> frozenset[UUID]:
         return await self._run(lambda connection: _stored(connection, events))
 
     async def sessions_of_user(
@@ -178,16 +203,33 @@ class Store:
         return {row["session_id"]: activity(row) for row in rows}
 
     async def record_activity(self, measured: Sequence[Activity]) -> None:
-        """Keep what a check measured; what a later check measured is never overwritten."""
+        """Keep what a check measured; what a later check measured is never overwritten.
+
+        Of sessions that are not there nothing is kept.
+        """
         if measured:
-            await self._fetch("record_activity", *activity_columns(measured))
+            columns = activity_columns(measured)
+            await self._fetch("record_activity", *columns)
+            await self._fetch("record_activity_of_ended", *columns)
 
     async def record_observations(
         self, hub: str, at: datetime, seen: Sequence[Observation]
     ) -> None:
-        """Keep what a check saw running at one moment; the same again adds nothing."""
-        if seen:
-            await self._fetch("record_observations", at, hub, *observation_columns(seen))
+        """Keep what a check saw running at one moment; the same moment again adds nothing.
+
+        What no longer runs is told by its absence, so a check that saw nothing counts too.
+        """
+        columns = observation_columns(seen)
+
+        async def record(connection: asyncpg.Connection) -> None:
+            try:
+                async with connection.transaction():
+                    await connection.execute(query("lock_hubs"), hub_locks([hub]))
+                    await connection.execute(query("record_observations"), at, hub, *columns)
+            except asyncpg.CharacterNotInRepertoireError as error:
+                log.warning("what a check saw is not kept, no row can hold it: %s", error)
+
+        await self._run(record)
 
     async def record_memberships(
         self, hub: str, groups: Mapping[str, Iterable[str]], at: datetime
@@ -201,11 +243,67 @@ class Store:
 
         async def record(connection: asyncpg.Connection) -> None:
             async with connection.transaction():
-                await connection.execute(query("lock_hubs"), [_lock_key(hub)])
+                await connection.execute(query("lock_hubs"), hub_locks([hub]))
                 await connection.execute(query("end_memberships"), hub, *columns, at)
                 await connection.execute(query("begin_memberships"), hub, *columns, at)
 
         await self._run(record)
+
+    async def record_people(self, statements: Sequence[Statement]) -> None:
+        """Keep what sources said of people, all of it or nothing; the same again adds nothing."""
+        if not statements:
+            return
+
+        async def record(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                locks = hub_locks(told.hub for told in statements)
+                await connection.execute(query("lock_hubs"), locks)
+                await say(connection, statements)
+
+        await self._run(record)
+
+    async def people(self, hub: str) -> list[Person]:
+        """Everyone who had a session in the Hub or of whom a source told, by name."""
+        return [Person(**dict(row)) for row in await self._fetch("people_of_hub", hub)]
+
+    async def hubs(self) -> list[str]:
+        """The Hubs that had a session or of whose users a source told, by name."""
+        return [row["hub"] for row in await self._fetch("hubs")]
+
+    async def people_sources(self) -> list[str]:
+        """The sources that tell of people, the one whose word counts most first."""
+        return [row["source"] for row in await self._fetch("people_sources")]
+
+    async def order_people_sources(self, sources: Sequence[str]) -> None:
+        """Let the word of the first source count most; every history follows at once."""
+
+        async def order(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                hubs = [row["hub"] for row in await connection.fetch(query("people_told_of"))]
+                await connection.execute(query("lock_hubs"), hub_locks(hubs))
+                await order_sources(connection, sources)
+
+        await self._run(order)
+
+    async def upkeep(self, rules: UpkeepRules, now: datetime) -> UpkeepRound:
+        """Do a portion of what the database needs from time to time, and say what is left."""
+        return await self._run(lambda connection: upkeep_round(connection, rules, now))
+
+    async def rebuild(self, now: datetime, progress: Progress = silent) -> int:
+        """Sessions and usage anew from events, in one transaction; gives how many sessions.
+
+        Who writes meanwhile waits.
+        """
+        return await self._run(lambda connection: rebuild(connection, now, progress))
+
+    async def verify(self, now: datetime, progress: Progress = silent) -> Differences:
+        """What is stored and is not what events and sessions give, computed anew; read-only."""
+        return await self._run(lambda connection: differences(connection, now, progress))
+
+    def pool_size(self) -> PoolSize:
+        """The connections as they are now; asks nobody."""
+        size, idle = self._pool.get_size(), self._pool.get_idle_size()
+        return PoolSize(used=size - idle, idle=idle, most=self._pool.get_max_size())
 
     async def ping(self) -> None:
         """Returns if the database answers."""
@@ -262,49 +360,23 @@ class _Unstorable(Exception):
         return MalformedEvent("event", f"found values that the database refuses: {self}")
 
 
-async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> int:
-    """Stores the events and folds the sessions of those that are new; gives their number."""
+async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> frozenset[UUID]:
+    """Stores the events and folds the sessions of those that are new; gives their ids."""
     try:
         async with connection.transaction():
-            locks = sorted({_lock_key(event.hub) for event in events})
+            locks = hub_locks(event.hub for event in events)
             await connection.execute(query("lock_hubs"), locks)
-            rows = await connection.fetch(query("insert_events"), *_columns(events))
-            touched = {row["session_id"] for row in rows} - {None}
+            batch = batch_of(events)
+            await connection.execute(query("intern"), *batch.repeated, batch.filed_at)
+            rows = await connection.fetch(query("insert_events"), *batch.found_by, *batch.rows)
+            touched = {row["session_id"]: row["filed_at"] for row in rows}
+            touched.pop(None, None)
             if touched:
-                await connection.execute(query("fold_sessions"), list(touched))
+                await connection.execute(query("fold_sessions"), [*touched], [*touched.values()])
+            await say(connection, statements_of(events))
     except UNSTORABLE as error:
         raise _Unstorable(" ".join(str(error).split())) from error
-    return len(rows)
-
-
-def _lock_key(hub: str) -> int:
-    digest = hashlib.blake2b(hub.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
-
-
-def _columns(events: Sequence[Event]) -> tuple[list[Any], ...]:
-    """The events turned into one list for each column, as ``insert_events`` takes them."""
-    rows = [
-        (
-            event.id,
-            event.session_id,
-            event.hub,
-            event.username,
-            event.server_name,
-            event.started_at,
-            event.kind,
-            event.occurred_at,
-            event.not_before,
-            event.not_after,
-            event.source,
-            event.reason,
-            event.actor,
-            event.exit_status,
-            canonical(stored_facts(event.facts)),
-        )
-        for event in events
-    ]
-    return tuple(list(column) for column in zip(*rows, strict=True))
+    return frozenset(row["id"] for row in rows)
 
 
 _SESSION_FIELDS: Final = tuple(field.name for field in fields(Session))

@@ -1,19 +1,29 @@
 -- name: sessions_to_check
 -- One Hub's open sessions; of the ended ones those that the Hub shows, and lately inferred ends.
 WITH chosen AS (
-    SELECT id FROM sessions WHERE hub = $1 AND ended_at IS NULL AND NOT simulated
+    SELECT session_rows.id
+    FROM session_rows
+    JOIN servers ON servers.id = session_rows.server_id
+    WHERE servers.hub = $1 AND session_rows.ended_at IS NULL AND NOT session_rows.simulated
     UNION
-    SELECT sessions.id
+    SELECT session_rows.id
     FROM unnest($2::text[], $3::text[], $4::timestamptz[])
         AS shown (username, server_name, started_at)
-    JOIN sessions ON sessions.hub = $1
-        AND sessions.username = shown.username
-        AND sessions.server_name = shown.server_name
-        AND sessions.started_at BETWEEN shown.started_at - interval '1 second'
+    JOIN servers ON servers.hub = $1
+        AND servers.username = shown.username
+        AND servers.server_name = shown.server_name
+    JOIN session_rows ON session_rows.server_id = servers.id
+        AND session_rows.started_at BETWEEN shown.started_at - interval '1 second'
             AND shown.started_at + interval '1 second'
     UNION
-    SELECT id FROM sessions
-    WHERE hub = $1 AND inferred AND ended_before >= $5 AND NOT simulated
+    SELECT session_rows.id
+    FROM session_rows
+    JOIN servers ON servers.id = session_rows.server_id
+    WHERE servers.hub = $1
+        AND session_rows.inferred
+        AND session_rows.ended_at IS NOT NULL
+        AND coalesce(session_rows.ended_before, session_rows.ended_at) >= $5
+        AND NOT session_rows.simulated
 )
 SELECT
     sessions.id,
@@ -54,44 +64,55 @@ CROSS JOIN LATERAL (
         ) AS alive_at,
         bool_or(source LIKE 'hub%' AND source <> 'hub_api') AS recorded,
         bool_or(kind = 'stop_failed') AS stop_failed
-    FROM events
-    WHERE events.session_id = sessions.id
+    FROM event_details AS events
+    WHERE events.filed_at = sessions.started_at AND events.session_id = sessions.id
 ) AS told
 LEFT JOIN session_activity ON session_activity.session_id = sessions.id;
 
 -- name: record_activity
 -- Keeps what a check measured of sessions; one that was asked later is never overwritten.
-INSERT INTO session_activity AS kept (
-    session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds)
-SELECT session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds
+UPDATE open_sessions AS kept SET
+    seen_at = greatest(kept.seen_at, measured.seen_at),
+    polled_at = measured.polled_at,
+    active_seconds = measured.active_seconds,
+    last_activity_at = measured.last_activity_at,
+    resolution_seconds = measured.resolution_seconds
 FROM unnest(
     $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::double precision[],
     $5::timestamptz[], $6::double precision[]
 ) AS measured (
     session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds)
-ON CONFLICT (session_id) DO UPDATE SET
-    seen_at = greatest(kept.seen_at, excluded.seen_at),
-    polled_at = excluded.polled_at,
-    active_seconds = excluded.active_seconds,
-    last_activity_at = excluded.last_activity_at,
-    resolution_seconds = excluded.resolution_seconds
-WHERE kept.polled_at <= excluded.polled_at;
+WHERE kept.id = measured.session_id
+    AND (kept.polled_at IS NULL OR kept.polled_at <= measured.polled_at);
+
+-- name: record_activity_of_ended
+-- The same for sessions that have ended since the check began. After record_activity.
+UPDATE ended_sessions AS kept SET
+    seen_at = greatest(kept.seen_at, measured.seen_at),
+    polled_at = measured.polled_at,
+    active_seconds = measured.active_seconds,
+    last_activity_at = measured.last_activity_at,
+    resolution_seconds = measured.resolution_seconds
+FROM unnest(
+    $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::double precision[],
+    $5::timestamptz[], $6::double precision[]
+) AS measured (
+    session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds)
+WHERE kept.id = measured.session_id
+    AND (kept.polled_at IS NULL OR kept.polled_at <= measured.polled_at);
 
 -- name: record_observations
 -- What a check saw running; the same check again adds nothing.
-INSERT INTO container_observations (
-    "timestamp", hub, namespace, pod_name, session_id, user_email, user_name, node_name,
-    container_image, container_base, container_version, age_seconds)
-SELECT
-    $1, $2, namespace, pod_name, session_id, user_email, user_name, node_name,
-    container_image, container_base, container_version, age_seconds
-FROM unnest(
-    $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
-    $10::text[], $11::text[], $12::double precision[]
-) AS seen (
-    namespace, pod_name, session_id, user_email, user_name, node_name, container_image,
-    container_base, container_version, age_seconds)
-ON CONFLICT DO NOTHING;
+SELECT record_poll($1::timestamptz, $2::text, ARRAY(
+    SELECT ROW(
+        user_digest, image_digest, namespace, pod_name, session_id, user_email, user_name,
+        node_name, container_image, container_base, container_version, age_seconds)::observation
+    FROM unnest(
+        $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::uuid[], $8::text[], $9::text[],
+        $10::text[], $11::text[], $12::text[], $13::text[], $14::double precision[]
+    ) AS seen (
+        user_digest, image_digest, namespace, pod_name, session_id, user_email, user_name,
+        node_name, container_image, container_base, container_version, age_seconds)));
 
 -- name: activity_of_user
 -- How active a user's sessions were that overlap [$3, $4).

@@ -305,4 +305,4 @@ async def test_metrics_are_closed_to_users(
 ) -> None:
     for token in (None, observer.tokens["user05"]):
         answer = await hub.client.get(f"{hub.service_url}/metrics", token=token)
-        assert answer.status == 403
+        assert answer.status == 401

@@ -285,3 +285,38 @@ async def test_the_recorders_own_health_travels_with_each_batch(delivery, servic
     assert (status["outbox_events"], status["lost_events"], status["faults"]) == (1, 0, 3)
     assert status["set_aside_events"] == 0
     assert 0 <= status["outbox_oldest_seconds"] < 60
+
+
+def nothing_is_no_batch(events):
+    return (200, accept(events)[1]) if events else (400, {"error": "no", "field": "events"})
+
+
+@pytest.mark.parametrize("answer", [accept, nothing_is_no_batch])
+async def test_a_recorder_with_nothing_to_send_is_heard_all_the_same(
+    delivery, service, caplog, answer
+):
+    service.answer = answer
+    service.start()
+    delivery.heartbeat_seconds = 0.05
+    delivery.idle_seconds = 0.02
+    delivery.start()
+    await until(lambda: len(service.batches) >= 3)
+    assert service.received == []
+    assert service.statuses[-1]["outbox_events"] == 0
+    add(delivery, 1)
+    await until(empty(delivery))
+    assert service.received == ["01"]
+    assert "Delivery" not in caplog.text, (
+        "an older service that wants events is no reason to complain"
+    )
+
+
+async def test_a_recorder_is_not_heard_more_often_than_it_should(delivery, service):
+    service.start()
+    delivery.idle_seconds = 0.01
+    delivery.start()
+    await asyncio.sleep(0.2)
+    assert service.batches == [], "a minute has not passed"
+    delivery.heartbeat_seconds = 0
+    await asyncio.sleep(0.1)
+    assert service.batches == [], "0 is never"

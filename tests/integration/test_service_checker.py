@@ -165,7 +165,7 @@ async def test_what_runs_is_observed_by_its_pod_or_by_its_session(world: World) 
         ("zoe", "zoe"),
     ]
     ada, bob, zoe = rows
-    assert (ada["container_base"], ada["container_version"]) == ("lab", None)
+    assert (ada["container_base"], ada["container_version"]) == ("lab", "sha256:" + "0" * 64)
     assert (ada["node_name"], ada["age_seconds"], ada["timestamp"]) == ("n1", 299, at(300))
     assert (bob["pod_name"], bob["node_name"], bob["age_seconds"]) == (None, "n9", 300)
     assert (bob["container_base"], bob["container_version"]) == ("lab", "1.2")

@@ -220,9 +220,9 @@ async def test_a_table_lost_while_running_is_a_schema_mismatch(
     store: Store, postgres_dsn: str
 ) -> None:
     connection = await asyncpg.connect(postgres_dsn)
-    await connection.execute("DROP TABLE sessions CASCADE")
+    await connection.execute("DROP TABLE ended_sessions CASCADE")
     await connection.close()
-    with pytest.raises(SchemaMismatch, match="sessions"):
+    with pytest.raises(SchemaMismatch, match="session_rows"):
         await store.ingest([event("requested")])
 
 

@@ -14,7 +14,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "hub.md").read_text(encoding="utf-8
 TRAITS = [
     (cls.__name__, trait)
     for cls in (MetricsRecorder, Delivery)
-    for trait in cls.class_own_traits(config=True)
+    for trait in cls.class_traits(config=True)
 ]
 
 

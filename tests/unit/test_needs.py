@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,17 @@ def test_where_all_must_run_a_missing_program_is_an_error(
     result = suite.runpytest_subprocess("-p", "needs")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*not installed: no-such-program*install what is missing*"])
+
+
+def test_what_mounts_is_deselected_where_that_is_not_permitted(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTERHUB_METRICS_TEST_ALL", "1")
+    refusing = suite.mkdir("bin") / "mount"
+    refusing.write_text("#!/bin/sh\nexit 32\n")
+    refusing.chmod(0o755)
+    monkeypatch.setenv("PATH", str(refusing.parent), prepend=os.pathsep)
+    suite.makepyfile(TESTS.replace("no-such-program", "mount"))
+    result = suite.runpytest_subprocess("-p", "needs")
+    result.assert_outcomes(passed=2, deselected=1)
+    result.stdout.fnmatch_lines(["*deselected: mount is not permitted*", "*test_with_it"])

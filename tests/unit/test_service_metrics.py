@@ -43,7 +43,8 @@ def test_the_registry_of_the_process_stays_untouched() -> None:
 
 def test_a_clock_that_is_behind_never_makes_a_negative_lag() -> None:
     metrics = Metrics()
-    metrics.committed([event("hub")], 1, NOON - timedelta(hours=1))
+    one = event("hub")
+    metrics.committed([one], {one.id}, NOON - timedelta(hours=1))
     series = scrape(metrics)
     assert series["event_commit_lag_seconds_sum", ""] == 0
     assert series["event_commit_lag_seconds_count", ""] == 1
@@ -51,7 +52,8 @@ def test_a_clock_that_is_behind_never_makes_a_negative_lag() -> None:
 
 def test_a_simulated_past_does_not_count_as_lag() -> None:
     metrics = Metrics()
-    metrics.committed([event("hub", source="simulation")], 1, NOON + timedelta(days=90))
+    one = event("hub", source="simulation")
+    metrics.committed([one], {one.id}, NOON + timedelta(days=90))
     assert scrape(metrics)["event_commit_lag_seconds_count", ""] == 0
 
 
@@ -63,3 +65,15 @@ def test_openmetrics_and_gzip_come_where_they_are_accepted() -> None:
     names = {family.name for family in openmetrics(gzip.decompress(body).decode())}
     assert "jupyterhub_metrics_events_received" in names
     assert "Content-Encoding" not in metrics.render("", "gzip;q=0, br")[1]
+
+
+def test_what_another_service_has_stored_is_not_counted_here_too() -> None:
+    metrics = Metrics()
+    metrics.know_hub("hub", lambda: NOON)
+    one, other = event("hub"), event("hub", username="bob")
+    metrics.committed([one, other], {one.id}, NOON)
+    metrics.corrected([other], set())
+    series = scrape(metrics)
+    assert series["session_starts_total", "hub"] == 1
+    assert series["events_new_total", ""] == 1
+    assert series["events_received_total", "requested"] == 2

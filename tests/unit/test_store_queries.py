@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyterhub_metrics.store.facts import stored_facts
+from jupyterhub_metrics.store.facts import parts_of, stored_facts
 from jupyterhub_metrics.store.failures import place
 from jupyterhub_metrics.store.queries import all_queries
 
@@ -29,6 +29,14 @@ def test_preparing_facts_twice_changes_nothing_more(facts: dict[str, object]) ->
     assert stored_facts(once) == once
     kept = {name: value for name, value in facts.items() if value is not None}
     assert kept.items() <= once.items() or "image" in facts
+
+
+@given(st.dictionaries(st.text(), JSON) | st.fixed_dictionaries({"node": JSON, "image": JSON}))
+def test_each_fact_is_in_exactly_one_part(facts: dict[str, object]) -> None:
+    parts = parts_of(facts)
+    node = {} if parts.node is None else {"node": parts.node}
+    assert {**parts.request, **parts.server, **parts.other, **node} == facts
+    assert len(parts.request) + len(parts.server) + len(parts.other) + len(node) == len(facts)
 
 
 def test_an_image_without_tag_overrides_the_tag_of_another() -> None:

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
-from ..credentials import bearer, same
 from ..wiring import Wiring
 
 log = logging.getLogger(__name__)
@@ -84,9 +83,7 @@ class JSONHandler(SecureHandler):
 
     def from_operator(self) -> bool:
         """Whether the request carries the metrics token, which only operators have."""
-        expected = self.wiring.metrics_token
-        token = bearer(self.request.headers.get("Authorization", ""))
-        return expected is not None and token is not None and same(token, expected)
+        return self.wiring.scrape_access.is_operator(self.request.headers.get("Authorization", ""))
 
     def answer(self, status: int, body: Mapping[str, Any]) -> None:
         self.set_status(status)

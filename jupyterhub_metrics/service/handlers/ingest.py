@@ -65,6 +65,8 @@ class IngestHandler(JSONHandler):
         began = wiring.monotonic()
         try:
             batch = read_batch(bytes(self._body), self.hub)
+            # also while the database is away, which is when the outbox grows
+            wiring.metrics.recorder_says(self.hub, batch.recorder, wiring.clock())
             store = wiring.database.store()
             result = await store.ingest(batch.events)
         except BatchRefused as error:
@@ -78,8 +80,7 @@ class IngestHandler(JSONHandler):
         wiring.metrics.ingest_duration.observe(wiring.monotonic() - began)
         refused = [batch.refused_by_store(one.index, one.error) for one in result.refused]
         rejected = sorted([*batch.rejected, *refused], key=lambda rejection: rejection.index)
-        wiring.metrics.recorder_says(self.hub, batch.recorder)
-        wiring.metrics.committed(batch.events, result.new, wiring.clock())
+        wiring.metrics.committed(batch.events, result.new_ids, wiring.clock())
         wiring.metrics.events_malformed(rejected)
         receipt = {
             "received": batch.received,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from ..scrape_access import ScrapeRefused
 from .base import JSONHandler
 
 
-class MetricsHandler(JSONHandler):
-    """``GET metrics``, for bearers of the metrics token."""
+class OpenMetricsHandler(JSONHandler):
+    """``GET metrics`` on the loopback address of ``Scraping.open_url``, for everyone there."""
 
-    def get(self) -> None:
-        if not self.from_operator():
-            error = "found no metrics token; expected it as a bearer token"
-            self.answer(403, {"error": error, "field": "Authorization"})
-            return
+    def compute_etag(self) -> None:
+        """No answer is like the one before, and hashing it takes as long as sending it."""
+
+    async def get(self) -> None:
         headers = self.request.headers
         body, described = self.wiring.metrics.render(
             headers.get("Accept", ""), headers.get("Accept-Encoding", "")
@@ -20,3 +20,17 @@ class MetricsHandler(JSONHandler):
         for name, value in described.items():
             self.set_header(name, value)
         self.finish(body)
+
+
+class MetricsHandler(OpenMetricsHandler):
+    """``GET metrics``, for those who may scrape."""
+
+    async def get(self) -> None:
+        try:
+            await self.wiring.scrape_access.check(self.request.headers.get("Authorization", ""))
+        except ScrapeRefused as refused:
+            if refused.status == 401:
+                self.set_header("WWW-Authenticate", "Bearer")
+            self.answer(refused.status, {"error": str(refused), "field": "Authorization"})
+            return
+        await super().get()

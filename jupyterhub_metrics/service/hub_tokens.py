@@ -1,0 +1,91 @@
+"""Asks the Hub whether the bearer of a token holds a scope, and remembers the answer for a while.
+
+Called by :mod:`.scrape_access`. ``HubAuth`` of JupyterHub would do, but it logs each token that
+the Hub does not know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
+
+from ..errors import SourceUnavailable
+
+REMEMBERED_SECONDS: Final = 60.0
+"""How long a token that was revoked may still be taken."""
+
+MAX_REMEMBERED: Final = 1000
+TIMEOUT_SECONDS: Final = 5.0
+MAX_TOKEN_CHARACTERS: Final = 1024
+
+
+class HubTokens:
+    """The Hub behind its REST API at ``url``. ``close`` ends its connections."""
+
+    def __init__(self, url: str, scope: str, *, seconds: Callable[[], float] = monotonic) -> None:
+        self._url = f"{url.rstrip('/')}/user"
+        self._scope = scope
+        self._seconds = seconds
+        self._known: dict[str, tuple[float, bool | None]] = {}
+        self._http: AsyncHTTPClient | None = None
+
+    async def holds_scope(self, token: str) -> bool | None:
+        """Whether the token's bearer holds the scope; None for a token that the Hub does not know.
+
+        An answer may be 60 seconds old. Raises SourceUnavailable if the Hub does not answer.
+        """
+        if len(token) > MAX_TOKEN_CHARACTERS or not (token.isascii() and token.isprintable()):
+            return None
+        key = hashlib.sha256(token.encode("ascii")).hexdigest()
+        now = self._seconds()
+        asked_at, answer = self._known.get(key, (-REMEMBERED_SECONDS, None))
+        if key in self._known and now - asked_at < REMEMBERED_SECONDS:
+            return answer
+        answer = self._judged(await self._ask(token))
+        self._known.pop(key, None)
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.pop(next(iter(self._known)))
+        self._known[key] = (now, answer)
+        return answer
+
+    def close(self) -> None:
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
+    async def _ask(self, token: str) -> HTTPResponse:
+        if self._http is None:
+            self._http = AsyncHTTPClient(force_instance=True)
+        request = HTTPRequest(
+            self._url,
+            headers={"Authorization": f"Bearer {token}"},
+            connect_timeout=TIMEOUT_SECONDS,
+            request_timeout=TIMEOUT_SECONDS,
+            follow_redirects=False,
+        )
+        try:
+            return await self._http.fetch(request, raise_error=False)
+        except (HTTPClientError, OSError) as error:
+            raise self._silent(str(error)) from error
+
+    def _judged(self, answer: HTTPResponse) -> bool | None:
+        if answer.code in (401, 403):
+            return None
+        try:
+            scopes = json.loads(answer.body or b"")["scopes"] if answer.code == 200 else None
+        except (KeyError, TypeError, ValueError):
+            scopes = None
+        if not isinstance(scopes, list):
+            raise self._silent(f"status {answer.code}")
+        return self._scope in scopes
+
+    def _silent(self, found: str) -> SourceUnavailable:
+        return SourceUnavailable(
+            f"the Hub does not say whose token it is: found {found} at {self._url}; expected its "
+            "model of the user; check that it runs and JUPYTERHUB_API_URL"
+        )

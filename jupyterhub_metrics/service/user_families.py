@@ -1,0 +1,113 @@
+"""Series of single users: who is in which group, and what each one requests. Pure.
+
+Called by :mod:`.snapshots`, where they are switched on. The names and labels are those of
+jupyterhub-groups-exporter, whose dashboards work on them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import Metric
+
+from ..store import Member, UserRequests
+from . import slugs
+from .present_families import family
+
+LABELS: Final = ("namespace", "usergroup", "username", "username_escaped", "username_safe")
+
+NO_GROUP: Final = "none"
+"""Stands for the group of those who are in none."""
+
+MULTIPLE: Final = "multiple"
+"""Stands for the groups of those who are in several."""
+
+
+@dataclass(frozen=True)
+class UserRules:
+    """Which users are shown, and how.
+
+    ``allowed_groups`` are the only ones that count, unless there are none. Who is in several of
+    them is counted in each, or under ``multiple`` if ``count_in_each`` is false. ``namespaces``
+    has the Kubernetes namespace of a Hub; another one's is its name. ``limit`` is how many users
+    are shown at most.
+    """
+
+    allowed_groups: Collection[str] = ()
+    count_in_each: bool = True
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+    limit: int = 10_000
+
+
+def user_families(
+    rules: UserRules, members: Iterable[Member], users: Sequence[UserRequests]
+) -> list[Metric]:
+    """Info and requests of every user and group, and how many users there are and are left out.
+
+    Users are the members of groups and those who had a server lately. Over the limit, those with
+    open sessions come first, the others by Hub and name.
+    """
+    groups = _groups(rules, members)
+    requests = {(user.hub, user.username): user for user in users}
+    busy = {user for user, found in requests.items() if found.open_sessions}
+    everyone = sorted({*groups, *requests}, key=lambda user: (user not in busy, user))
+    shown = everyone[: rules.limit]
+    info: dict[tuple[str, ...], float] = {}
+    memory: dict[tuple[str, ...], float] = {}
+    cores: dict[tuple[str, ...], float] = {}
+    for hub, username in shown:
+        requested = requests.get((hub, username))
+        names = (username, slugs.escaped(username), slugs.safe(username))
+        for group in _counted_in(rules, groups.get((hub, username), [])):
+            key = (rules.namespaces.get(hub, hub), group, *names)
+            info[key] = 1.0
+            # two Hubs may share a namespace
+            if requested is not None and requested.memory_requested_bytes is not None:
+                memory[key] = memory.get(key, 0.0) + requested.memory_requested_bytes
+            if requested is not None and requested.cpu_requested_cores is not None:
+                cores[key] = cores.get(key, 0.0) + requested.cpu_requested_cores
+    return [
+        family("jupyterhub_user_group_info", "Who is in which group; always 1", LABELS, info),
+        family(
+            "jupyterhub_user_group_memory_requests_bytes",
+            "Memory that a user's open sessions request",
+            LABELS,
+            memory,
+        ),
+        family(
+            "jupyterhub_user_group_cpu_requests_seconds",
+            "Cores that a user's open sessions request: core seconds a second",
+            LABELS,
+            cores,
+        ),
+        _count("user_series_users", "Users who are shown one by one", len(shown)),
+        _count("user_series_limit", "How many users may be shown one by one", rules.limit),
+        _count(
+            "user_series_left_out",
+            "Users who are not shown one by one because of the limit",
+            len(everyone) - len(shown),
+        ),
+    ]
+
+
+def _groups(rules: UserRules, members: Iterable[Member]) -> dict[tuple[str, str], list[str]]:
+    groups: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for member in members:
+        counts = not rules.allowed_groups or member.group_name in rules.allowed_groups
+        groups[member.hub, member.username] += [member.group_name] if counts else []
+    return groups
+
+
+def _counted_in(rules: UserRules, groups: Sequence[str]) -> Sequence[str]:
+    if not groups:
+        return (NO_GROUP,)
+    if len(groups) > 1 and not rules.count_in_each:
+        return (MULTIPLE,)
+    return groups
+
+
+def _count(name: str, text: str, value: float) -> Metric:
+    return family(f"jupyterhub_metrics_{name}", text, (), {(): value})

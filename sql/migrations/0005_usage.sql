@@ -1,0 +1,313 @@
+-- Usage: sessions cut at UTC hours and days. Whole microseconds, so that sums are exact.
+--
+-- Days before usage_closed.before are in usage_days, and always what sessions say: what changes a
+-- session counts its server's days again, in the same transaction. Later days are cut when read.
+
+CREATE FUNCTION usage_clock(moment timestamptz) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT ((extract(epoch FROM moment) + 62135596800) * 1000000)::bigint
+$$;
+
+COMMENT ON FUNCTION usage_clock IS 'Microseconds since the first day of year 1, UTC.';
+
+CREATE FUNCTION usage_hour_at(hour integer) RETURNS timestamptz
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT timestamptz '0001-01-01 00:00Z' + hour * interval '1 hour'
+$$;
+
+COMMENT ON FUNCTION usage_hour_at IS 'When an hour begins that is counted from year 1, UTC.';
+
+CREATE FUNCTION usage_midnight(day date) RETURNS timestamptz
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT day::timestamp AT TIME ZONE 'UTC' $$;
+
+CREATE FUNCTION usage_day(moment timestamptz) RETURNS date
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT (moment AT TIME ZONE 'UTC')::date $$;
+
+-- The accounting rules. Plain enough to be inlined: it runs once for each session that is read.
+CREATE FUNCTION usage_cut(
+    started_at timestamptz, ready_at timestamptz, ended_at timestamptz, state session_state,
+    since timestamptz, until timestamptz
+) RETURNS TABLE (hour integer, running bigint, waiting bigint, starts integer, failures integer)
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT
+        hour,
+        greatest(
+            least(clipped.ends, (hour + 1) * 3600000000) - greatest(begins, hour * 3600000000), 0),
+        greatest(
+            least(clipped.ready, (hour + 1) * 3600000000) - greatest(begins, hour * 3600000000), 0),
+        (clipped.starts AND hour = first_hour)::integer,
+        (clipped.starts AND hour = first_hour AND clipped.failed)::integer
+    FROM (
+        SELECT
+            *,
+            begins / 3600000000 AS first_hour,
+            greatest(begins, ends - 1) / 3600000000 AS last_hour
+        FROM (
+            SELECT
+                usage_clock(greatest(started_at, since)) AS begins,
+                CASE WHEN state IN ('running', 'ended')
+                    THEN usage_clock(least(ended_at, until)) ELSE 0 END AS ends,
+                CASE WHEN state IN ('running', 'ended') AND ready_at IS NOT NULL
+                    THEN usage_clock(least(ready_at, until)) ELSE 0 END AS ready,
+                started_at >= since AND started_at < until AS starts,
+                state = 'failed' AS failed
+            OFFSET 0
+        ) AS bounds
+        OFFSET 0
+    ) AS clipped
+    CROSS JOIN LATERAL generate_series(first_hour::integer, last_hour::integer) AS hour
+    -- that each hour lies between the bounds tells the planner that there are few
+    WHERE (clipped.starts OR clipped.ends > clipped.begins)
+        AND hour >= first_hour AND hour <= last_hour
+$$;
+
+COMMENT ON FUNCTION usage_cut IS
+    'A session by the hour, from year 1, as far as it lies in [since, until), open or not.';
+
+-- So that sessions of any length are found by a window at any time: nearly all are found by their
+-- start, the others here.
+CREATE INDEX ended_sessions_long ON ended_sessions USING gist (tstzrange(started_at, ended_at))
+    WHERE ended_at - started_at > interval '24 hours';
+
+CREATE FUNCTION sessions_overlapping(since timestamptz, until timestamptz)
+    RETURNS SETOF session_rows LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT *
+    FROM ended_sessions
+    WHERE ended_sessions.started_at >= since - interval '24 hours'
+        AND ended_sessions.started_at < until
+        AND (ended_sessions.ended_at > since OR ended_sessions.started_at >= since)
+    UNION ALL
+    SELECT *
+    FROM ended_sessions
+    WHERE ended_sessions.ended_at - ended_sessions.started_at > interval '24 hours'
+        AND ended_sessions.started_at < since - interval '24 hours'
+        AND tstzrange(ended_sessions.started_at, ended_sessions.ended_at)
+            && tstzrange(since, greatest(since, until))
+    UNION ALL
+    SELECT *
+    FROM open_sessions
+    WHERE open_sessions.started_at < until
+$$;
+
+COMMENT ON FUNCTION sessions_overlapping IS
+    'Sessions that overlap [since, until); one without length counts. Fast whatever the history.';
+
+CREATE TABLE usage_days (
+    running_microseconds bigint NOT NULL,
+    waiting_microseconds bigint NOT NULL,
+    day                  date NOT NULL,
+    server_id            integer NOT NULL,
+    description_id       integer NOT NULL,
+    node_id              integer,
+    starts               integer NOT NULL,
+    failures             integer NOT NULL,
+    hours                bigint[] NOT NULL
+);
+
+CREATE INDEX usage_days_day ON usage_days (day);
+CREATE INDEX usage_days_server_id_day ON usage_days (server_id, day);
+
+COMMENT ON TABLE usage_days IS
+    'What each server ran on each closed day, by what it was and where. See usage_daily.';
+COMMENT ON COLUMN usage_days.hours IS
+    'The same by the hour: amount * 256 + what * 32 + hour of the day; what is 0 running and 1 '
+    'waiting, in microseconds, 2 starts, 3 failures. Nothing where there was none.';
+
+CREATE TABLE usage_closed (
+    before date NOT NULL
+);
+
+CREATE UNIQUE INDEX usage_closed_once ON usage_closed ((true));
+INSERT INTO usage_closed VALUES ('-infinity');
+
+COMMENT ON TABLE usage_closed IS 'Days before this one are in usage_days. Never after today.';
+
+CREATE TYPE usage_span AS (
+    server_id integer,
+    since     timestamptz,
+    until     timestamptz
+);
+
+CREATE FUNCTION sessions_of_span(span usage_span) RETURNS SETOF session_rows
+    LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT * FROM sessions_overlapping(span.since, span.until) WHERE span.server_id IS NULL
+    UNION ALL
+    SELECT *
+    FROM session_rows
+    WHERE session_rows.server_id = span.server_id
+        AND session_rows.started_at < span.until
+        AND (session_rows.ended_at IS NULL OR session_rows.ended_at > span.since
+            OR session_rows.started_at >= span.since)
+$$;
+
+COMMENT ON FUNCTION sessions_of_span IS
+    'Sessions of one server, or of all where server_id is NULL, that overlap [since, until).';
+
+CREATE FUNCTION usage_counted(spans usage_span[]) RETURNS SETOF usage_days
+    LANGUAGE sql STABLE AS $$
+    SELECT
+        sum(running)::bigint,
+        sum(waiting)::bigint,
+        date '0001-01-01' + hour / 24,
+        server_id,
+        description_id,
+        node_id,
+        sum(starts)::integer,
+        sum(failures)::integer,
+        coalesce(array_agg(running * 256 + hour % 24) FILTER (WHERE running > 0), '{}')
+            || array_agg(waiting * 256 + 32 + hour % 24) FILTER (WHERE waiting > 0)
+            || array_agg(starts * 256 + 64 + hour % 24) FILTER (WHERE starts > 0)
+            || array_agg(failures * 256 + 96 + hour % 24) FILTER (WHERE failures > 0)
+    FROM (
+        SELECT
+            cut.hour,
+            session.server_id,
+            session.description_id,
+            session.node_id,
+            sum(cut.running)::bigint AS running,
+            sum(cut.waiting)::bigint AS waiting,
+            sum(cut.starts) AS starts,
+            sum(cut.failures) AS failures
+        FROM unnest(spans) AS span
+        CROSS JOIN LATERAL sessions_of_span(span) AS session
+        CROSS JOIN LATERAL usage_cut(
+            session.started_at, session.ready_at, session.ended_at, session.state, span.since,
+            span.until) AS cut
+        GROUP BY cut.hour, session.server_id, session.description_id, session.node_id
+    ) AS by_hour
+    GROUP BY hour / 24, server_id, description_id, node_id
+$$;
+
+COMMENT ON FUNCTION usage_counted IS
+    'What usage_days must have for these spans, computed from sessions. For verify it is the truth.';
+
+-- Those who change sessions share it; who closes a day has it alone, so that no change is missed.
+CREATE FUNCTION usage_lock_shared() RETURNS void LANGUAGE sql AS $$
+    SELECT pg_advisory_xact_lock_shared(7236280, 3)
+$$;
+
+CREATE FUNCTION usage_count_again(changed usage_span[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    closed_before timestamptz;
+    spans usage_span[];
+BEGIN
+    PERFORM usage_lock_shared();
+    SELECT usage_midnight(before) INTO closed_before FROM usage_closed;
+    SELECT array_agg(ROW(server_id, usage_midnight(lower(days)), usage_midnight(upper(days)))
+        ::usage_span)
+    INTO spans
+    FROM (
+        SELECT server_id, unnest(range_agg(daterange(
+            usage_day(since), usage_day(least(until, closed_before - interval '1 microsecond')),
+            '[]'))) AS days
+        FROM unnest(changed)
+        WHERE since < closed_before
+        GROUP BY server_id
+    ) AS touched;
+    IF spans IS NOT NULL THEN
+        DELETE FROM usage_days
+        USING unnest(spans) AS span
+        WHERE usage_days.server_id = span.server_id
+            AND usage_days.day >= usage_day(span.since)
+            AND usage_days.day < usage_day(span.until);
+        INSERT INTO usage_days SELECT * FROM usage_counted(spans);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION usage_count_again IS
+    'Brings closed days of servers up to their sessions. Touches no later day.';
+
+-- Called by session_refold. An end that comes or moves changes no day before it: what was open
+-- counted as running.
+CREATE FUNCTION usage_follow(before ended_sessions[], after ended_sessions[]) RETURNS void
+    LANGUAGE sql AS $$
+    SELECT usage_count_again(array_agg(ROW(server_id, since, until)::usage_span))
+    FROM (
+        SELECT
+            ARRAY[old.server_id, new.server_id] AS server_ids,
+            (
+                old.server_id, old.description_id, old.node_id, old.started_at, old.ready_at,
+                old.state IN ('running', 'ended'), old.state = 'failed'
+            ) IS NOT DISTINCT FROM (
+                new.server_id, new.description_id, new.node_id, new.started_at, new.ready_at,
+                new.state IN ('running', 'ended'), new.state = 'failed'
+            ) AS moved_end_only,
+            least(old.started_at, new.started_at) AS started_at,
+            coalesce(old.ended_at, 'infinity') AS old_end,
+            coalesce(new.ended_at, 'infinity') AS new_end
+        FROM unnest(after) AS new
+        LEFT JOIN unnest(before) AS old ON old.id = new.id
+    ) AS change
+    CROSS JOIN LATERAL (
+        SELECT
+            CASE WHEN moved_end_only THEN least(old_end, new_end) ELSE started_at END AS since,
+            greatest(old_end, new_end) AS until
+    ) AS span
+    CROSS JOIN LATERAL unnest(server_ids) AS server_id
+    WHERE server_id IS NOT NULL AND (NOT moved_end_only OR old_end <> new_end)
+$$;
+
+COMMENT ON FUNCTION usage_follow IS
+    'Counts again what changed between these rows of sessions, as they were and as they are.';
+
+-- A statement of its own for each step: each sees what the ones before have waited for.
+CREATE FUNCTION usage_close(before_day date, at_most integer DEFAULT 1) RETURNS boolean
+    LANGUAGE plpgsql AS $$
+DECLARE
+    first_day date;
+    next_day date;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7236280, 3);
+    SELECT before INTO first_day FROM usage_closed;
+    IF first_day = '-infinity' THEN
+        -- what lies before all sessions is closed with nothing in it
+        SELECT coalesce(usage_day(min(started_at)), before_day) INTO first_day FROM session_rows;
+    END IF;
+    next_day := least(first_day + at_most, before_day, usage_day(now()));
+    IF next_day <= first_day THEN
+        RETURN false;
+    END IF;
+    INSERT INTO usage_days
+    SELECT * FROM usage_counted(ARRAY[
+        ROW(NULL, usage_midnight(first_day), usage_midnight(next_day))::usage_span]);
+    UPDATE usage_closed SET before = next_day;
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION usage_close IS
+    'Counts the next days that lie before the given one; false when there are none.';
+
+CREATE FUNCTION usage_differences(
+    since date DEFAULT '-infinity', until date DEFAULT 'infinity'
+) RETURNS TABLE (day date, server_id integer) LANGUAGE sql STABLE AS $$
+    WITH amounts AS (
+        SELECT 1 AS side, usage_days.*
+        FROM usage_days
+        WHERE usage_days.day >= since AND usage_days.day < until
+        UNION ALL
+        SELECT -1, counted.*
+        FROM usage_closed
+        CROSS JOIN LATERAL usage_counted(ARRAY[ROW(
+            NULL, usage_midnight(since), usage_midnight(least(until, before)))::usage_span]
+        ) AS counted
+    )
+    SELECT differing.day, differing.server_id
+    FROM (
+        SELECT amounts.day, amounts.server_id, description_id, node_id, what, sum(side * amount)
+        FROM amounts
+        CROSS JOIN LATERAL (
+            VALUES (-1, running_microseconds), (-2, waiting_microseconds), (-3, amounts.starts),
+                (-4, failures), (-5, 1)
+            UNION ALL
+            SELECT one & 255, one >> 8 FROM unnest(hours) AS one
+        ) AS parts (what, amount)
+        GROUP BY amounts.day, amounts.server_id, description_id, node_id, what
+        HAVING sum(side * amount) <> 0
+    ) AS differing
+    GROUP BY differing.day, differing.server_id
+$$;
+
+COMMENT ON FUNCTION usage_differences IS
+    'Closed days of servers in [since, until) whose usage is not what sessions say. Must be none.';

@@ -1,0 +1,226 @@
+-- Usage as people read it: closed days as they are stored, the days since then cut from sessions.
+
+CREATE VIEW usage_of_all_days AS
+SELECT * FROM usage_days
+UNION ALL
+SELECT live.*
+FROM usage_closed
+CROSS JOIN LATERAL usage_counted(ARRAY[
+    ROW(NULL, usage_midnight(usage_closed.before), now())::usage_span]) AS live
+WHERE usage_midnight(usage_closed.before) < now();
+
+COMMENT ON VIEW usage_of_all_days IS 'usage_days and the days that are not closed, until now.';
+
+CREATE VIEW usage_resources AS
+SELECT
+    id,
+    profile,
+    image,
+    coalesce(memory_guarantee_bytes, memory_limit_bytes) / 1073741824.0::double precision
+        AS memory_gib,
+    coalesce(cpu_guarantee_cores, cpu_limit_cores) AS cores,
+    gpus
+FROM descriptions;
+
+COMMENT ON VIEW usage_resources IS
+    'What was requested: the guarantee, or the limit where no other guarantee was given.';
+
+CREATE VIEW usage_daily AS
+SELECT
+    usage.day,
+    servers.hub,
+    servers.username,
+    servers.server_name,
+    requested.profile,
+    requested.image,
+    node.word AS node,
+    usage.running_microseconds / 1000000.0::double precision AS seconds,
+    usage.waiting_microseconds / 1000000.0::double precision AS waiting_seconds,
+    usage.running_microseconds / 3600000000.0::double precision * requested.memory_gib AS gib_hours,
+    usage.running_microseconds / 3600000000.0::double precision * requested.cores AS core_hours,
+    usage.running_microseconds / 3600000000.0::double precision * requested.gpus AS gpu_hours,
+    usage.starts,
+    usage.failures
+FROM usage_of_all_days AS usage
+JOIN servers ON servers.id = usage.server_id
+JOIN usage_resources AS requested ON requested.id = usage.description_id
+LEFT JOIN words AS node ON node.id = usage.node_id;
+
+COMMENT ON VIEW usage_daily IS
+    'Usage by UTC day, sessions that run counted until now. One row for each server and what it '
+    'was: sum over what you do not ask for. Ask for a range of days.';
+
+CREATE VIEW usage_hourly AS
+SELECT
+    usage_midnight(usage.day) + cell.hour * interval '1 hour' AS hour,
+    usage.day,
+    servers.hub,
+    servers.username,
+    servers.server_name,
+    requested.profile,
+    requested.image,
+    node.word AS node,
+    cell.running / 1000000.0::double precision AS seconds,
+    cell.waiting / 1000000.0::double precision AS waiting_seconds,
+    cell.running / 3600000000.0::double precision * requested.memory_gib AS gib_hours,
+    cell.running / 3600000000.0::double precision * requested.cores AS core_hours,
+    cell.running / 3600000000.0::double precision * requested.gpus AS gpu_hours,
+    cell.starts,
+    cell.failures
+FROM usage_of_all_days AS usage
+CROSS JOIN LATERAL (
+    SELECT
+        (amount & 31)::integer AS hour,
+        coalesce(sum(amount >> 8) FILTER (WHERE amount & 224 = 0), 0)::bigint AS running,
+        coalesce(sum(amount >> 8) FILTER (WHERE amount & 224 = 32), 0)::bigint AS waiting,
+        coalesce(sum(amount >> 8) FILTER (WHERE amount & 224 = 64), 0)::integer AS starts,
+        coalesce(sum(amount >> 8) FILTER (WHERE amount & 224 = 96), 0)::integer AS failures
+    FROM unnest(usage.hours) AS amount
+    GROUP BY amount & 31
+) AS cell
+JOIN servers ON servers.id = usage.server_id
+JOIN usage_resources AS requested ON requested.id = usage.description_id
+LEFT JOIN words AS node ON node.id = usage.node_id;
+
+COMMENT ON VIEW usage_hourly IS
+    'Usage by UTC hour, like usage_daily. Ask for a range of days as well as of hours: days are '
+    'what it is found by.';
+
+CREATE FUNCTION usage_bucket(step interval, moment timestamptz, zone text) RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN step > interval '1 hour' THEN time_bucket(step, moment, zone)
+        -- the hour that a clock that is put back shows twice is two hours
+        ELSE moment - (
+            (moment AT TIME ZONE zone)
+            - date_bin(step, moment AT TIME ZONE zone, timestamp '2000-01-03')) END
+$$;
+
+COMMENT ON FUNCTION usage_bucket IS 'When the bucket begins that a moment lies in, in any zone.';
+
+-- A day or an hour that lies within one bucket is taken as it is stored; what is left over at
+-- edges of the window and of buckets, and what is not closed, is cut from sessions.
+CREATE FUNCTION usage_parts(since timestamptz, until timestamptz, step interval, zone text)
+    RETURNS TABLE (
+        bucket timestamptz, server_id integer, description_id integer, node_id integer,
+        running bigint, waiting bigint, starts integer, failures integer)
+    LANGUAGE sql STABLE AS $$
+    WITH bounds AS MATERIALIZED (
+        SELECT since, least(until, now()) AS until, usage_midnight(before) AS closed_before
+        FROM usage_closed
+    ),
+    hours AS MATERIALIZED (
+        SELECT
+            usage_day(begins) AS day,
+            extract(hour FROM begins AT TIME ZONE 'UTC')::integer AS hour,
+            greatest(begins, bounds.since) AS since,
+            least(begins + interval '1 hour', bounds.until) AS until,
+            usage_bucket(step, greatest(begins, bounds.since), zone) AS bucket,
+            usage_bucket(
+                step, least(begins + interval '1 hour', bounds.until) - interval '1 microsecond',
+                zone) AS last_bucket,
+            begins >= bounds.since AND begins + interval '1 hour' <= bounds.until
+                AND begins < closed_before AS stored
+        FROM bounds
+        CROSS JOIN LATERAL generate_series(
+            date_trunc('hour', bounds.since, 'UTC'), bounds.until - interval '1 microsecond',
+            interval '1 hour') AS begins
+    ),
+    days AS MATERIALIZED (
+        SELECT
+            day,
+            min(bucket) AS bucket,
+            count(*) = 24 AND bool_and(stored) AND min(bucket) = max(last_bucket) AS whole,
+            min(hour) AS first_hour,
+            array_agg(CASE WHEN stored AND bucket = last_bucket THEN bucket END ORDER BY hour)
+                AS buckets
+        FROM hours
+        GROUP BY day
+        HAVING bool_or(stored)
+    ),
+    pieces AS MATERIALIZED (
+        SELECT bucket, unnest(range_agg(tstzrange(since, until))) AS piece
+        FROM (
+            SELECT bucket, since, CASE WHEN bucket = last_bucket THEN until ELSE last_bucket END
+                AS until
+            FROM hours
+            WHERE NOT stored OR bucket <> last_bucket
+            UNION ALL
+            SELECT last_bucket, last_bucket, until FROM hours WHERE bucket <> last_bucket
+        ) AS parts
+        GROUP BY bucket
+    )
+    SELECT
+        days.bucket, usage.server_id, usage.description_id, usage.node_id,
+        usage.running_microseconds, usage.waiting_microseconds, usage.starts, usage.failures
+    FROM days
+    JOIN usage_days AS usage ON usage.day = days.day
+    WHERE days.whole
+    UNION ALL
+    SELECT
+        days.buckets[(amount & 31)::integer - days.first_hour + 1], usage.server_id, usage.description_id,
+        usage.node_id,
+        CASE WHEN amount & 224 = 0 THEN amount >> 8 ELSE 0 END,
+        CASE WHEN amount & 224 = 32 THEN amount >> 8 ELSE 0 END,
+        CASE WHEN amount & 224 = 64 THEN (amount >> 8)::integer ELSE 0 END,
+        CASE WHEN amount & 224 = 96 THEN (amount >> 8)::integer ELSE 0 END
+    FROM days
+    JOIN usage_days AS usage ON usage.day = days.day
+    CROSS JOIN LATERAL unnest(usage.hours) AS amount
+    WHERE NOT days.whole
+        AND days.buckets[(amount & 31)::integer - days.first_hour + 1] IS NOT NULL
+    UNION ALL
+    SELECT
+        pieces.bucket, session.server_id, session.description_id, session.node_id,
+        cut.running, cut.waiting, cut.starts, cut.failures
+    FROM (
+        -- always true: tells the planner that there are few
+        SELECT bucket, piece FROM pieces WHERE piece && tstzrange(since, until)
+    ) AS pieces
+    CROSS JOIN LATERAL sessions_overlapping(lower(piece), upper(piece)) AS session
+    CROSS JOIN LATERAL usage_cut(
+        session.started_at, session.ready_at, session.ended_at, session.state, lower(piece),
+        upper(piece)) AS cut
+$$;
+
+COMMENT ON FUNCTION usage_parts IS
+    'Usage in [since, until), at most until now, by bucket of an hour or more, in parts to add up. '
+    'A bucket has the moment at which it would begin if since did not cut it.';
+
+CREATE FUNCTION usage_between(
+    since timestamptz, until timestamptz, step interval, zone text DEFAULT 'UTC'
+) RETURNS TABLE (
+    bucket timestamptz, hub text, username text, profile text, image text, node text,
+    seconds double precision, waiting_seconds double precision, gib_hours double precision,
+    core_hours double precision, gpu_hours double precision, starts bigint, failures bigint)
+    LANGUAGE sql STABLE AS $$
+    SELECT
+        summed.bucket,
+        servers.hub,
+        servers.username,
+        requested.profile,
+        requested.image,
+        node.word,
+        (sum(running) / 1000000)::double precision,
+        (sum(waiting) / 1000000)::double precision,
+        sum(running / 3600000000 * requested.memory_gib),
+        sum(running / 3600000000 * requested.cores),
+        sum(running / 3600000000 * requested.gpus),
+        sum(summed.starts)::bigint,
+        sum(summed.failures)::bigint
+    FROM (
+        SELECT
+            part.bucket, server_id, description_id, node_id, sum(running) AS running,
+            sum(waiting) AS waiting, sum(part.starts) AS starts, sum(part.failures) AS failures
+        FROM usage_parts(since, until, step, zone) AS part
+        GROUP BY part.bucket, server_id, description_id, node_id
+    ) AS summed
+    JOIN servers ON servers.id = summed.server_id
+    JOIN usage_resources AS requested ON requested.id = summed.description_id
+    LEFT JOIN words AS node ON node.id = summed.node_id
+    GROUP BY
+        summed.bucket, servers.hub, servers.username, requested.profile, requested.image, node.word
+$$;
+
+COMMENT ON FUNCTION usage_between IS
+    'Usage in [since, until), at most until now: one row for each bucket, user, profile, image and '
+    'node. step is an hour or more: days, weeks and months are those of the time zone.';

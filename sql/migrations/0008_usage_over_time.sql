@@ -1,0 +1,256 @@
+-- What dashboards draw. Each function counts [since, until), at most until now, exactly: what is
+-- summarised is taken from there, the rest from sessions.
+
+CREATE FUNCTION usage_bounds(
+    since timestamptz, until timestamptz, step interval, zone text
+) RETURNS timestamptz[] LANGUAGE sql STABLE AS $$
+    SELECT array_agg(DISTINCT begins ORDER BY begins)
+    FROM (
+        SELECT CASE WHEN step > interval '1 hour'
+            THEN usage_bucket(step, local AT TIME ZONE zone, zone) END AS begins
+        FROM generate_series(
+            usage_bucket(step, since, zone) AT TIME ZONE zone, until AT TIME ZONE zone, step
+        ) AS local
+        WHERE step > interval '1 hour'
+        UNION ALL
+        SELECT usage_bucket(step, moment, zone)
+        FROM generate_series(usage_bucket(step, since, zone), until, step) AS moment
+        WHERE step <= interval '1 hour'
+    ) AS candidates
+    WHERE begins < until
+$$;
+
+COMMENT ON FUNCTION usage_bounds IS 'When the buckets begin that overlap [since, until).';
+
+-- Counting up and down over starts and ends: what it costs is the number of sessions, not of the
+-- buckets that each of them covers. bounds are by usage_clock the beginnings of buckets in order,
+-- the first at or before all stretches, and the end of the last; a stretch is whole buckets.
+CREATE FUNCTION usage_sweep(stretches tstzmultirange, bounds bigint[], by_dimension text)
+    RETURNS TABLE (bucket integer, hub text, value text, users bigint, running bigint)
+    LANGUAGE sql STABLE AS $$
+    WITH found AS MATERIALIZED (
+        SELECT
+            server_id,
+            CASE WHEN by_dimension = 'node' THEN node_id END AS node_id,
+            CASE WHEN by_dimension IN ('image', 'profile', 'gpus') THEN description_id END
+                AS description_id,
+            begins,
+            ends,
+            width_bucket(begins, bounds) AS first_bucket,
+            width_bucket(ends - 1, bounds) AS last_bucket
+        FROM unnest(stretches) AS stretch
+        CROSS JOIN LATERAL (
+            SELECT
+                session.*,
+                usage_clock(greatest(started_at, lower(stretch))) AS begins,
+                usage_clock(least(ended_at, upper(stretch))) AS ends
+            FROM sessions_overlapping(lower(stretch), upper(stretch)) AS session
+            WHERE state IN ('running', 'ended')
+            OFFSET 0
+        ) AS clipped
+        WHERE begins < ends
+    ),
+    served AS MATERIALIZED (
+        SELECT
+            servers.hub,
+            servers.username,
+            CASE by_dimension
+                WHEN 'node' THEN node.word
+                WHEN 'image' THEN descriptions.image
+                WHEN 'profile' THEN descriptions.profile
+                WHEN 'gpus' THEN descriptions.gpus::text
+            END AS value,
+            found.*
+        FROM found
+        JOIN servers ON servers.id = found.server_id
+        LEFT JOIN descriptions ON descriptions.id = found.description_id
+        LEFT JOIN words AS node ON node.id = found.node_id
+    ),
+    -- a user with several servers in a bucket is one
+    present AS MATERIALIZED (
+        SELECT hub, value, unnest(range_agg(int4range(first_bucket, last_bucket, '[]'))) AS buckets
+        FROM served
+        GROUP BY hub, value, username
+    ),
+    turns AS (
+        SELECT hub, value, lower(buckets) AS bucket, 1 AS users, 0 AS servers, 0::bigint AS running
+        FROM present
+        UNION ALL
+        SELECT hub, value, upper(buckets), -1, 0, 0 FROM present
+        UNION ALL
+        -- the first bucket, whole ones from there to the last, and the last
+        SELECT
+            hub, value, first_bucket, 0, 0, least(ends, bounds[first_bucket + 1]) - begins
+        FROM served
+        UNION ALL
+        SELECT hub, value, first_bucket + 1, 0, 1, 0 FROM served WHERE last_bucket > first_bucket
+        UNION ALL
+        SELECT hub, value, last_bucket, 0, -1, ends - bounds[last_bucket]
+        FROM served
+        WHERE last_bucket > first_bucket
+    ),
+    steps AS (
+        SELECT
+            hub,
+            value,
+            turns.bucket,
+            sum(turns.running)::bigint AS running,
+            (sum(sum(turns.users)) OVER along)::bigint AS users,
+            (sum(sum(turns.servers)) OVER along)::bigint AS servers,
+            lead(turns.bucket) OVER along AS next_bucket
+        FROM turns
+        GROUP BY hub, value, turns.bucket
+        WINDOW along AS (PARTITION BY hub, value ORDER BY turns.bucket)
+    )
+    SELECT
+        filled,
+        hub,
+        value,
+        users,
+        servers * (bounds[filled + 1] - bounds[filled])
+            + CASE WHEN filled = steps.bucket THEN running ELSE 0 END
+    FROM steps
+    CROSS JOIN LATERAL generate_series(
+        steps.bucket, greatest(steps.bucket, next_bucket - 1)) AS filled
+    WHERE users > 0
+$$;
+
+COMMENT ON FUNCTION usage_sweep IS 'Distinct users and microseconds of each bucket, from sessions.';
+
+-- Planned once: with the bounds in the plan, planning takes longer than counting.
+CREATE FUNCTION usage_over_time(
+    since timestamptz, until timestamptz, step interval, by_dimension text DEFAULT 'hub',
+    zone text DEFAULT 'UTC'
+) RETURNS TABLE (
+    bucket timestamptz, hub text, value text, users bigint, seconds double precision,
+    servers double precision)
+    LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    bounds timestamptz[];
+    ends timestamptz := least(until, now());
+    unit text;
+    summarised tstzmultirange := '{}';
+BEGIN
+    IF since >= ends THEN
+        RETURN;
+    END IF;
+    bounds := usage_bounds(since, ends, step, zone);
+    unit := CASE step WHEN interval '1 hour' THEN 'hour' WHEN interval '1 day' THEN 'day' END;
+    -- in a zone that is not whole hours, or days, from UTC
+    IF EXISTS (SELECT FROM unnest(bounds) AS moment WHERE moment <> date_trunc(unit, moment, 'UTC'))
+    THEN
+        unit := NULL;
+    END IF;
+    IF unit IS NOT NULL THEN
+        SELECT tstzmultirange(tstzrange(first_whole, greatest(first_whole, last_whole)))
+            - coalesce((
+                SELECT range_agg(tstzrange(usage_midnight(due.day), usage_midnight(due.day + 1)))
+                FROM usage_due AS due
+                WHERE due.dimension = by_dimension), '{}')
+        INTO summarised
+        FROM usage_closed
+        CROSS JOIN LATERAL (
+            SELECT
+                CASE WHEN bounds[1] = since THEN since ELSE bounds[2] END AS first_whole,
+                least(
+                    CASE WHEN date_trunc(unit, ends, 'UTC') = ends THEN ends
+                        ELSE bounds[cardinality(bounds)] END,
+                    usage_midnight(before)) AS last_whole
+        ) AS whole
+        WHERE first_whole < last_whole;
+        summarised := coalesce(summarised, '{}');
+    END IF;
+    IF unit = 'day' THEN
+        RETURN QUERY
+        SELECT
+            usage_midnight(summary.day), summary.hub, summary.value, summary.users::bigint,
+            summary.running_microseconds / 1000000.0::double precision,
+            summary.running_microseconds / 86400000000.0::double precision
+        FROM unnest(summarised) AS part
+        JOIN usage_summary AS summary
+            ON summary.day >= usage_day(lower(part)) AND summary.day < usage_day(upper(part))
+        WHERE summary.dimension = by_dimension;
+    ELSIF unit = 'hour' THEN
+        RETURN QUERY
+        SELECT
+            midnight + (one.hour - 1) * interval '1 hour', summary.hub,
+            summary.value, one.users::bigint,
+            one.running / 1000000.0::double precision,
+            one.running / 3600000000.0::double precision
+        FROM (
+            SELECT
+                usage_summary.*, usage_midnight(day) AS midnight, lower(part) AS part_since,
+                upper(part) AS part_until
+            FROM unnest(summarised) AS part
+            JOIN usage_summary ON usage_summary.day >= usage_day(lower(part))
+                AND usage_summary.day <= usage_day(upper(part) - interval '1 microsecond')
+            WHERE usage_summary.dimension = by_dimension
+            -- so that midnights are found once a day
+            OFFSET 0
+        ) AS summary
+        CROSS JOIN LATERAL unnest(summary.hour_users, summary.hour_microseconds)
+            WITH ORDINALITY AS one (users, running, hour)
+        WHERE one.users > 0
+            AND midnight + (one.hour - 1) * interval '1 hour' >= part_since
+            AND midnight + (one.hour - 1) * interval '1 hour' < part_until;
+    END IF;
+    RETURN QUERY
+    SELECT
+        bounds[swept.bucket], swept.hub, swept.value, swept.users,
+        swept.running / 1000000.0::double precision,
+        swept.running / (clocks[swept.bucket + 1] - clocks[swept.bucket])::double precision
+    FROM (
+        SELECT ARRAY(
+            SELECT usage_clock(greatest(moment, since))
+            FROM unnest(bounds || ends) WITH ORDINALITY AS bound (moment, place)
+            ORDER BY place
+        ) AS clocks
+        OFFSET 0
+    ) AS cut
+    CROSS JOIN LATERAL usage_sweep(
+        tstzmultirange(tstzrange(since, ends)) - summarised, clocks, by_dimension) AS swept;
+END
+$$;
+
+COMMENT ON FUNCTION usage_over_time IS
+    'Distinct users, seconds and the average number of running servers by bucket, Hub, and one of '
+    'hub (value is NULL), node, image, profile, gpus; in no order, and nothing where nobody was. '
+    'A bucket has the moment at which it would begin if since did not cut it.';
+
+CREATE FUNCTION active_users_over_time(since timestamptz, until timestamptz, step interval)
+    RETURNS TABLE (bucket timestamptz, hub text, users bigint) LANGUAGE sql STABLE AS $$
+    SELECT counted.bucket, counted.hub, counted.users
+    FROM usage_over_time(since, until, step) AS counted
+    ORDER BY counted.bucket
+$$;
+
+CREATE FUNCTION running_servers_over_time(since timestamptz, until timestamptz, step interval)
+    RETURNS TABLE (bucket timestamptz, hub text, servers double precision)
+    LANGUAGE sql STABLE AS $$
+    SELECT counted.bucket, counted.hub, counted.servers
+    FROM usage_over_time(since, until, step) AS counted
+    ORDER BY counted.bucket
+$$;
+
+CREATE FUNCTION nodes_over_time(since timestamptz, until timestamptz, step interval)
+    RETURNS TABLE (
+        bucket timestamptz, hub text, node text, users bigint, servers double precision)
+    LANGUAGE sql STABLE AS $$
+    SELECT counted.bucket, counted.hub, counted.value, counted.users, counted.servers
+    FROM usage_over_time(since, until, step, 'node') AS counted
+    ORDER BY counted.bucket
+$$;
+
+CREATE FUNCTION images_over_time(since timestamptz, until timestamptz, step interval)
+    RETURNS TABLE (
+        bucket timestamptz, hub text, image text, users bigint, servers double precision)
+    LANGUAGE sql STABLE AS $$
+    SELECT counted.bucket, counted.hub, counted.value, counted.users, counted.servers
+    FROM usage_over_time(since, until, step, 'image') AS counted
+    ORDER BY counted.bucket
+$$;
+
+COMMENT ON FUNCTION active_users_over_time IS 'Distinct users with a running server, by bucket.';
+COMMENT ON FUNCTION running_servers_over_time IS 'Average number of running servers, by bucket.';
+COMMENT ON FUNCTION nodes_over_time IS 'Distinct users and average servers of each node.';
+COMMENT ON FUNCTION images_over_time IS 'Distinct users and average servers of each image.';

@@ -1,0 +1,51 @@
+-- name: make_event_partitions
+-- Makes the partitions for events until $1 that are missing; gives how many.
+SELECT make_event_partitions(ARRAY(
+    SELECT generate_series($1::timestamptz - interval '6 months', $1, interval '1 month')));
+
+-- name: event_partitions_due_from
+-- The start of the first partition until $1 that is missing.
+SELECT event_partition_missing_from($1::timestamptz - interval '6 months', $1);
+
+-- name: compress_events
+-- Compresses one chunk of events that closed before $1; gives how many.
+SELECT compress_events($1, 1);
+
+-- name: event_compression_due_from
+-- When the first chunk closed that should be compressed and is not.
+SELECT events_uncompressed_from($1);
+
+-- name: drop_observations
+-- Drops the oldest polls before $1, a few; gives how many blocks of them.
+SELECT drop_observations($1, 2);
+
+-- name: observations_due_from
+-- The oldest poll that should be dropped.
+SELECT min(at) FROM polls WHERE at < $1;
+
+-- name: count_hours
+-- Counts the oldest hours that ended before $1, a few; gives how many.
+SELECT hourly_count($1, 12);
+
+-- name: hours_uncounted_from
+-- When the first hour ended that should be counted and is not.
+SELECT min(hour) + interval '1 hour'
+FROM hourly_uncounted
+WHERE hour + interval '1 hour' <= $1;
+
+-- name: observations_that_would_go
+-- How many polls there are before $1, and how many servers in how many observations they saw.
+SELECT
+    count(*) AS polls,
+    coalesce(sum(seen.observations), 0)::bigint AS observations
+FROM polls
+CROSS JOIN LATERAL (
+    SELECT count(*) AS observations
+    FROM observation_spans
+    WHERE observation_spans.block = polls.block
+        AND observation_spans.first_poll <= polls.id
+        AND observation_spans.last_poll >= polls.id
+) AS seen
+WHERE at < $1 AND NOT EXISTS (
+    SELECT FROM polls AS later
+    WHERE later.hub_id = polls.hub_id AND later.block = polls.block AND later.at >= $1);

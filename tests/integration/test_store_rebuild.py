@@ -1,0 +1,83 @@
+"""Sessions are computed again from events, whatever was done to them; to look changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timezone
+
+import asyncpg
+import pytest
+from contents import contents, fill
+
+from jupyterhub_metrics.store import Store, open_store
+
+NOW = datetime(2026, 7, 1, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+async def filled(postgres_dsn: str) -> str:
+    await fill(postgres_dsn, sessions=9)
+    return postgres_dsn
+
+
+@pytest.fixture
+async def checked(filled: str) -> AsyncIterator[Store]:
+    store = await open_store(filled)
+    yield store
+    await store.close()
+
+
+async def run(dsn: str, *statements: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+DAMAGE = {
+    "another end": ("UPDATE ended_sessions SET ended_at = ended_at + interval '1 second'"),
+    "another image": (
+        "UPDATE open_sessions SET description_id = (SELECT max(id) FROM descriptions) + 1"
+    ),
+    "lost open ones": ("DELETE FROM open_sessions"),
+    "lost ended ones": ("DELETE FROM ended_sessions"),
+    "made up": (
+        "INSERT INTO ended_sessions (id, started_at, ended_at, server_id, description_id, "
+        "request_id, state, simulated, inferred) SELECT gen_random_uuid(), started_at, ended_at, "
+        "server_id, description_id, request_id, state, false, false FROM ended_sessions LIMIT 1"
+    ),
+    "made up on a day without events": (
+        "INSERT INTO open_sessions (id, started_at, server_id, description_id, request_id, state, "
+        "simulated, inferred) VALUES (gen_random_uuid(), '2020-01-01Z', 1, 1, 1, 'running', "
+        "false, false)"
+    ),
+}
+
+
+async def test_what_is_right_is_found_right_and_stays(filled: str, checked: Store) -> None:
+    before = await contents(filled)
+    assert not await checked.verify(NOW)
+    assert await checked.rebuild(NOW) == 9
+    assert await contents(filled) == before
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+async def test_every_damage_is_found_and_put_right(filled: str, checked: Store, what: str) -> None:
+    before = await contents(filled)
+    await run(filled, DAMAGE[what])
+    damaged = await contents(filled)
+    assert damaged != before
+    assert (await checked.verify(NOW)).sessions
+    assert await contents(filled) == damaged
+    await checked.rebuild(NOW)
+    assert not await checked.verify(NOW)
+    after = await contents(filled)
+    for name in ("events", "container_observations", "group_memberships"):
+        assert after[name] == before[name]
+
+
+async def test_activity_is_kept(filled: str, checked: Store) -> None:
+    before = (await contents(filled))["session_activity"]
+    await run(filled, "UPDATE open_sessions SET node_id = NULL")
+    await checked.rebuild(NOW)
+    assert (await contents(filled))["session_activity"] == before != []

@@ -1,0 +1,102 @@
+"""Upkeep does what is due, a portion a round, and says how far behind it is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import asyncpg
+import pytest
+from builders import at, event
+
+from jupyterhub_metrics.store import DUTIES, Observation, Store, UpkeepRules
+
+DAY = 86_400.0
+SERVER = Observation("jhub", "jupyter-ada", None, "ada", "ada", None, None, None, None, None)
+PARTITIONS = """
+    SELECT count(*) FROM pg_inherits WHERE inhparent = 'event_rows'::regclass
+"""
+
+
+@pytest.fixture
+async def connection(postgres_dsn: str):
+    opened = await asyncpg.connect(postgres_dsn)
+    yield opened
+    await opened.close()
+
+
+async def test_when_all_is_done_a_round_has_nothing_to_do(store: Store) -> None:
+    await store.ingest([event("requested"), event("ready", 3)])
+    while any((await store.upkeep(UpkeepRules(), at(DAY))).done.values()):
+        pass
+    again = await store.upkeep(UpkeepRules(), at(DAY + 60))
+    assert again.done == {duty.name: 0 for duty in DUTIES}
+    assert again.lag_seconds == {duty.name: 0 for duty in DUTIES}
+
+
+async def test_events_find_room_however_long_nobody_made_it(store: Store, connection) -> None:
+    far = [0, 400 * DAY, 4000 * DAY, -6000 * DAY]
+    await store.ingest([event("requested", start, started=start) for start in far])
+    assert await connection.fetchval("SELECT count(*) FROM sessions") == 4
+
+
+async def test_partitions_are_there_before_their_time(store: Store, connection) -> None:
+    if store.capabilities.engine != "plain":
+        # there, an event brings its chunk with it
+        assert (await store.upkeep(UpkeepRules(), at(0))).done["event_partitions"] == 0
+        return
+    assert (await store.upkeep(UpkeepRules(), at(0))).done["event_partitions"] > 0
+    before = await connection.fetchval(PARTITIONS)
+    await store.ingest([event("requested", start, started=start) for start in (0, 90 * DAY)])
+    assert await connection.fetchval(PARTITIONS) == before
+
+
+async def test_closed_chunks_are_compressed_and_take_late_events(store: Store, connection) -> None:
+    if store.capabilities.engine != "timescale":
+        assert (await store.upkeep(UpkeepRules(), at(0))).done["event_compression"] == 0
+        return
+    await store.ingest(
+        [event("requested", day * DAY, started=day * DAY) for day in range(0, 21, 7)]
+    )
+    first = await store.upkeep(UpkeepRules(), at(60 * DAY))
+    assert first.done["event_compression"] == 1
+    assert first.lag_seconds["event_compression"] > 30 * DAY
+    await store.upkeep(UpkeepRules(), at(60 * DAY))
+    last = await store.upkeep(UpkeepRules(), at(60 * DAY))
+    assert last.lag_seconds["event_compression"] == 0
+    compressed = "SELECT count(*) FROM timescaledb_information.chunks WHERE is_compressed"
+    assert await connection.fetchval(compressed) == 3
+    late = [event("requested"), event("stopped", 2 * DAY)]
+    assert (await store.ingest(late)).new == 1
+    assert await connection.fetchval("SELECT state FROM sessions ORDER BY started_at") == "ended"
+    again = [(await store.upkeep(UpkeepRules(), at(60 * DAY))).done for _ in range(2)]
+    assert [done["event_compression"] for done in again] == [1, 0]
+
+
+async def test_observations_stay_until_all_of_their_half_day_is_old(
+    store: Store, connection
+) -> None:
+    for hour in (0, 5, 10):
+        await store.record_observations("campus", at(hour * 3600), [SERVER])
+    rules = UpkeepRules(keep_observations=timedelta(hours=1))
+    left = await store.upkeep(rules, at(7 * 3600))
+    assert left.done["observation_retention"] == 0
+    assert await connection.fetchval("SELECT count(*) FROM container_observations") == 3
+    await store.upkeep(rules, at(12 * 3600))
+    assert await connection.fetchval("SELECT count(*) FROM container_observations") == 0
+
+
+async def test_observations_are_dropped_in_time_and_no_others(store: Store, connection) -> None:
+    for day in range(6):
+        await store.record_observations("campus", at(day * DAY), [SERVER])
+    rules = UpkeepRules(keep_observations=timedelta(days=3, hours=12))
+    oldest = "SELECT min(timestamp) FROM container_observations"
+    first = await store.upkeep(rules, at(7 * DAY))
+    assert first.done["observation_retention"] == 2
+    assert first.lag_seconds["observation_retention"] == pytest.approx(1.5 * DAY)
+    for _ in range(3):
+        left = await store.upkeep(rules, at(7 * DAY))
+    assert left.lag_seconds["observation_retention"] == 0
+    assert await connection.fetchval(oldest) == at(4 * DAY)
+    await store.upkeep(UpkeepRules(keep_observations=None), at(9999 * DAY))
+    assert await connection.fetchval(oldest) == at(4 * DAY)
+    assert await connection.fetchval("SELECT count(*) FROM observation_spans") == 2
