@@ -14,13 +14,14 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import patch
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 from engines import SERVER_VARIABLE
 
-from jupyterhub_metrics.store import EmbeddedServer, Store, open_store
+from jupyterhub_metrics.store import EmbeddedServer, Store, embedded, open_store
 
 
 @pytest.fixture
@@ -49,7 +50,10 @@ def database_server() -> Iterator[str]:
     # a loop of its own: the tests' loops come and go
     loop = asyncio.new_event_loop()
     try:
-        yield loop.run_until_complete(server.start())
+        # no test cuts the power
+        with patch.dict(embedded._SETTINGS, fsync="off"):
+            dsn = loop.run_until_complete(server.start())
+        yield dsn
     finally:
         loop.run_until_complete(server.stop())
         loop.close()

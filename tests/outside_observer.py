@@ -131,7 +131,7 @@ class OutsideObserver:
             return self._lacks(attempt, answers[-1])
 
         try:
-            await until(is_over, "the Hub ends a server", seconds=90, every_seconds=0.1)
+            await until(is_over, "the Hub ends a server", seconds=90, every_seconds=0.3)
         except AssertionError as error:
             raise AssertionError(f"{error}: {attempt}") from None
         attempt.over_by = answers[-1].answered_at
