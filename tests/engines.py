@@ -22,6 +22,7 @@ BRIDGE = Path(__file__).parent / "timescale"
 ON_BOTH = {
     "test_service_checker",
     "test_store",
+    "test_store_active_hours",
     "test_store_activity",
     "test_store_backup",
     "test_store_documented",

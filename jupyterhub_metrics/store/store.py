@@ -208,9 +208,7 @@ class Store:
         Of sessions that are not there nothing is kept.
         """
         if measured:
-            columns = activity_columns(measured)
-            await self._fetch("record_activity", *columns)
-            await self._fetch("record_activity_of_ended", *columns)
+            await self._fetch("record_activity", *activity_columns(measured))
 
     async def record_observations(
         self, hub: str, at: datetime, seen: Sequence[Observation]

@@ -23,8 +23,8 @@ DECLARE
         'usage_closed', 'usage_months', 'usage_summary', 'usage_due'];
     -- what runs with the owner's rights for the writer: partitions are made ahead of rows
     upkeep     name[] := ARRAY['make_event_partitions'];
-    -- what runs with the owner's rights for who reads: it tells no name
-    nameless   name[] := ARRAY['usage_of_open_days'];
+    -- what runs with the owner's rights for who reads: it tells no user's name
+    nameless   name[] := ARRAY['usage_of_open_days', 'hourly_nodes', 'hourly_images'];
     -- what samplers call: nothing yet
     ring       name[] := ARRAY[]::name[];
     item       record;
