@@ -280,10 +280,11 @@ class HubProcess:
         """Send the Hub a signal and wait for its end; SIGKILL leaves its children to themselves."""
         if self._process is None:
             return
-        process, self._process = self._process, None
+        process = self._process
         if process.poll() is None:
             process.send_signal(number)
         await until(lambda: process.poll() is not None, "the Hub ended", seconds=30)
+        self._process = None
 
     async def kill(self) -> None:
         await self.stop(signal.SIGKILL)
@@ -301,5 +302,7 @@ class HubProcess:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             await until(lambda: not self.processes(), "nothing of the Hub runs", seconds=10)
+            if self._process is not None:
+                self._process.wait()
             self.client.close()
             shutil.rmtree(self.folder)

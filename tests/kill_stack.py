@@ -101,15 +101,14 @@ class KillStack:
         self.observer.start()
 
     async def close(self) -> None:
-        await self.observer.close()
-        try:
-            await self.hub.close()
-        finally:
-            for link in self._links.values():
-                await link.close()
+        async with contextlib.AsyncExitStack() as ending:
+            ending.callback(shutil.rmtree, self._folder)
             if self._database is not None:
-                await self._database.stop()
-            shutil.rmtree(self._folder)
+                ending.push_async_callback(self._database.stop)
+            for link in self._links.values():
+                ending.push_async_callback(link.close)
+            ending.push_async_callback(self.hub.close)
+            ending.push_async_callback(self.observer.close)
 
     async def run(self, schedule: Schedule) -> Verdict:
         """One schedule to its end, and its verdict about all sessions of this Hub so far.

@@ -51,7 +51,7 @@ UNION
 SELECT generate_series(
     greatest(
         before,
-        coalesce(date_trunc('hour', (SELECT min(started_at) FROM session_rows), 'UTC'), now())),
+        date_trunc('hour', coalesce((SELECT min(started_at) FROM session_rows), now()), 'UTC')),
     now(), interval '1 hour')
 FROM hourly_counted;
 
@@ -86,11 +86,10 @@ $$;
 COMMENT ON FUNCTION hourly_presence IS
     'Who ran what in these hours, for how many seconds, and how old it was on average.';
 
--- As their owner: who may read the views below need not be allowed to read sessions.
 CREATE FUNCTION hourly_nodes(hours timestamptz[]) RETURNS TABLE (
     hour timestamptz, hub text, node_id integer, unique_users integer, total_containers integer,
     avg_age_seconds double precision)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    LANGUAGE sql STABLE AS $$
     SELECT
         hour, hub, node_id,
         count(DISTINCT username)::integer,
@@ -103,7 +102,7 @@ $$;
 CREATE FUNCTION hourly_images(hours timestamptz[]) RETURNS TABLE (
     hour timestamptz, hub text, description_id integer, unique_users integer,
     total_containers integer)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    LANGUAGE sql STABLE AS $$
     SELECT
         hour, hub,
         min(description_id),

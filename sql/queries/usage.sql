@@ -3,14 +3,14 @@
 SELECT usage_close(usage_day($1::timestamptz))::integer;
 
 -- name: usage_open_from
--- When the first day began that ended before $1 and whose usage is not counted.
+-- When the first day began that ended before $1 and now, and whose usage is not counted.
 SELECT usage_midnight(first_day)
 FROM (
     SELECT CASE WHEN before = '-infinity'
         THEN (SELECT usage_day(min(started_at)) FROM session_rows) ELSE before END AS first_day
     FROM usage_closed
 ) AS open
-WHERE first_day < usage_day($1::timestamptz);
+WHERE first_day < usage_day(least($1::timestamptz, now()));
 
 -- name: summarise_usage
 -- Summarises usage of one day that ended before $1, by one dimension; gives how many.

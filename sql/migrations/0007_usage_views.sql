@@ -1,13 +1,21 @@
 -- Usage as people read it: closed days as they are stored, the days since then cut from sessions.
 
+-- As its owner: it tells numbers and no names, and who reads pseudonyms may not read sessions.
+CREATE FUNCTION usage_of_open_days() RETURNS SETOF usage_days
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT live.*
+    FROM usage_closed
+    CROSS JOIN LATERAL usage_counted(ARRAY[
+        ROW(NULL, usage_midnight(usage_closed.before), now())::usage_span]) AS live
+    WHERE usage_midnight(usage_closed.before) < now()
+$$;
+
+COMMENT ON FUNCTION usage_of_open_days IS 'What usage_days will have of the days not closed yet.';
+
 CREATE VIEW usage_of_all_days AS
 SELECT * FROM usage_days
 UNION ALL
-SELECT live.*
-FROM usage_closed
-CROSS JOIN LATERAL usage_counted(ARRAY[
-    ROW(NULL, usage_midnight(usage_closed.before), now())::usage_span]) AS live
-WHERE usage_midnight(usage_closed.before) < now();
+SELECT * FROM usage_of_open_days();
 
 COMMENT ON VIEW usage_of_all_days IS 'usage_days and the days that are not closed, until now.';
 
