@@ -120,7 +120,7 @@ def dashboard() -> Dashboard:
     listed = [
         rows(
             About(
-                "Sessions",
+                "Sessions one by one",
                 "The last thousand that lie at least partly in the range, whole. Concluded means "
                 "that nobody saw the end, or the session, at its moment.",
                 "none",
