@@ -72,7 +72,7 @@ ORDER BY sessions DESC, reason
 
 -- name: failed_starts
 SELECT
-    sum(sessions) FILTER (WHERE state = 'failed')::double precision
+    coalesce(sum(sessions) FILTER (WHERE state = 'failed'), 0)::double precision
         / nullif(sum(sessions), 0) AS share
 FROM panel_ends($__timeFrom(), $__timeTo(), ARRAY[${hub:sqlstring}]::text[])
 WHERE reason IS DISTINCT FROM 'cancelled'

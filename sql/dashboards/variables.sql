@@ -10,7 +10,7 @@ WHERE hub = ANY (ARRAY[${hub:sqlstring}]::text[])
 ORDER BY group_name
 
 -- name: users
-SELECT username
+SELECT DISTINCT username
 FROM panel_users
 WHERE hub = ANY (ARRAY[${hub:sqlstring}]::text[])
 ORDER BY username

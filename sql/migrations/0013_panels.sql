@@ -522,7 +522,7 @@ CREATE FUNCTION panel_user(
         sum(hours * cores),
         sum(hours * gpus),
         count(*) FILTER (WHERE ran),
-        count(*) FILTER (WHERE NOT ran),
+        count(*) FILTER (WHERE NOT ran AND started_at >= since),
         count(DISTINCT container_base) FILTER (WHERE ran),
         max(ends) FILTER (WHERE ran)
     FROM (
@@ -534,7 +534,7 @@ CREATE FUNCTION panel_user(
             CASE WHEN session.state IN ('running', 'ended')
                 THEN (usage_clock(least(session.ready_at, ends)) - usage_clock(begins))
                     / 3600000000.0::double precision END AS waiting,
-            ends, kind.container_base, requested.memory_gib, requested.cores, requested.gpus
+            session.started_at, ends, kind.container_base, requested.memory_gib, requested.cores, requested.gpus
         FROM servers
         CROSS JOIN LATERAL sessions_of_span(ROW(
             servers.id, since, least(until, now()))::usage_span) AS session
