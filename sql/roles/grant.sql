@@ -16,11 +16,13 @@ DECLARE
     superuser  boolean := (SELECT rolsuper FROM pg_roles WHERE rolname = current_user);
     -- tables that are documented for queries; views are readable without being named here
     readable   name[] := ARRAY[
-        'sessions', 'events', 'session_activity', 'container_observations', 'group_memberships'];
+        'sessions', 'events', 'session_activity', 'container_observations', 'group_memberships',
+        'monitor_samples_ring'];
     -- what runs with the owner's rights for the writer: partitions are made ahead of rows
     upkeep     name[] := ARRAY['make_event_partitions'];
-    -- what samplers call: nothing yet
-    ring       name[] := ARRAY[]::name[];
+    -- what samplers call
+    ring       name[] := ARRAY[
+        'ring_open', 'ring_write', 'ring_recent', 'ring_resize', 'ring_clean', 'ring_state'];
     item       record;
 BEGIN
     FOR item IN SELECT unnest(ARRAY[owner_role, writer, sampler, reader]) AS role LOOP
