@@ -214,7 +214,11 @@ async def test_a_table_that_is_no_ring_is_left_alone(ring: asyncpg.Connection) -
     for name in ("Robert; DROP TABLE", "x" * 46, "1st", ""):
         with pytest.raises(asyncpg.InvalidNameError, match="found the table name"):
             await ring.execute("SELECT ring_open($1, 10)", name)
-    for statement in ("ring_resize('events', 5)", "ring_clean('events', 1)", "ring_state('events')"):
+    for statement in (
+        "ring_resize('events', 5)",
+        "ring_clean('events', 1)",
+        "ring_state('events')",
+    ):
         with pytest.raises(asyncpg.UndefinedTableError, match="found no ring events"):
             await ring.execute(f"SELECT {statement}")
 
