@@ -134,7 +134,7 @@ def write_v2(
             "memory.max": f"{memory_max}\n",
             "memory.stat": V2_STAT,
             "memory.swap.current": "4096\n",
-            "memory.events": f"low 0\nhigh 0\nmax 0\noom 0\noom_kill {oom_kill}\noom_group_kill 0\n",
+            "memory.events": f"low 0\nhigh 0\nmax 0\noom 0\noom_kill {oom_kill}\n",
             "io.stat": f"8:0 rbytes={rbytes} wbytes=200 rios=30 wios=4 dbytes=0 dios=0\n"
             "253:1 rbytes=50 wbytes=0 rios=1 wios=0 cost.usage=5\n",
             "cpu.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=250000\n"
@@ -155,7 +155,7 @@ def write_v1(root: Path, path: str, *, usage_ns: int = 1_000_000_000, cfs_quota:
             f"cpu,cpuacct/{path}/cpuacct.usage": f"{usage_ns}\n",
             f"cpu,cpuacct/{path}/cpuacct.usage_user": f"{usage_ns // 2}\n",
             f"cpu,cpuacct/{path}/cpuacct.usage_sys": f"{usage_ns // 2}\n",
-            f"cpu,cpuacct/{path}/cpu.stat": "nr_periods 5\nnr_throttled 1\nthrottled_time 9000000\n",
+            f"cpu,cpuacct/{path}/cpu.stat": "nr_periods 5\nthrottled_time 9000000\n",
             f"cpu,cpuacct/{path}/cpu.cfs_quota_us": f"{cfs_quota}\n",
             f"cpu,cpuacct/{path}/cpu.cfs_period_us": "100000\n",
             f"memory/{path}/memory.usage_in_bytes": "104857600\n",

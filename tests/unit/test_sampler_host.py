@@ -144,9 +144,7 @@ def test_what_cannot_be_read_is_unknown_and_stops_nothing(tmp_path: Path, lost: 
         shutil.rmtree(tmp_path / "proc")
     else:
         path = tmp_path / "proc" / lost
-        shutil.rmtree(path) if path.is_dir() else path.write_bytes(
-            b"\xff\0 garbage -1 x\ncpu a b\n"
-        )
+        shutil.rmtree(path) if path.is_dir() else path.write_bytes(b"\xff\0 x -1\ncpu a b\n")
     row = sample_of(before, host.read()).to_row()
     assert row["load_1m"] is None
     assert row["node_name"] == "n1"
@@ -161,18 +159,18 @@ def test_what_cannot_be_read_is_unknown_and_stops_nothing(tmp_path: Path, lost: 
     ("files", "celsius"),
     [
         ({}, None),
-        ({"class/thermal/thermal_zone0/type": "cpu-thermal", "class/thermal/thermal_zone0/temp": "42123"}, 42.123),
-        ({"class/hwmon/hwmon0/device/name": "k10temp", "class/hwmon/hwmon0/device/temp1_input": "60000"}, 60.0),
-        ({"class/hwmon/hwmon0/name": "odd", "class/hwmon/hwmon0/temp1_input": "30000"}, 30.0),
-        ({"class/hwmon/hwmon0/name": "coretemp", "class/hwmon/hwmon0/temp1_input": "-274000"}, None),
-        ({"class/hwmon/hwmon0/name": "coretemp", "class/hwmon/hwmon0/temp1_input": "hot"}, None),
+        ({"thermal/thermal_zone0/type": "cpu", "thermal/thermal_zone0/temp": "42123"}, 42.123),
+        ({"hwmon/hwmon0/device/name": "k10temp", "hwmon/hwmon0/device/temp1_input": "60000"}, 60.0),
+        ({"hwmon/hwmon0/name": "odd", "hwmon/hwmon0/temp1_input": "30000"}, 30.0),
+        ({"hwmon/hwmon0/name": "coretemp", "hwmon/hwmon0/temp1_input": "-274000"}, None),
+        ({"hwmon/hwmon0/name": "coretemp", "hwmon/hwmon0/temp1_input": "hot"}, None),
     ],
-)  # fmt: skip
+)
 def test_a_temperature_comes_from_any_sensor_or_is_unknown(
     tmp_path: Path, files: dict[str, str], celsius: float | None
 ) -> None:
     write_proc(tmp_path)
-    write_tree(tmp_path / "sys", files)
+    write_tree(tmp_path / "sys" / "class", files)
     assert reader(tmp_path, Steps()).read().gauges.get("temperature") == celsius
 
 
