@@ -1,7 +1,7 @@
 """``needs(program)``: tests that a program from outside Python must be there for.
 
-``needs("mount")`` asks for more than the program: that file systems may be mounted here. Where
-they may not, no setting can ask for it.
+``needs("mount")`` asks for more than the program: that file systems may be mounted here, and
+``needs("cgroups")`` that control groups may be made. Where they may not, no setting can ask for it.
 
 Loaded as a pytest plugin by ``conftest.py``. Where the program is missing, its tests are
 deselected and the summary says which and why; with ``JUPYTERHUB_METRICS_TEST_ALL=1`` that is an
@@ -31,15 +31,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Part the items; raises UsageError when all must run and a program is missing."""
     kept: list[pytest.Item] = []
-    forbidden: list[pytest.Item] = []
+    forbidden: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     missing: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         programs = [mark.args[0] for mark in item.iter_markers("needs")]
-        lacking = [program for program in programs if shutil.which(program) is None]
+        lacking = [
+            program
+            for program in programs
+            if program != "cgroups" and shutil.which(program) is None
+        ]
         if lacking:
             missing[lacking[0]].append(item)
         elif "mount" in programs and not _may_mount():
-            forbidden.append(item)
+            forbidden["mount is not permitted"].append(item)
+        elif "cgroups" in programs and not _may_make_groups():
+            forbidden["control groups may not be made"].append(item)
         else:
             kept.append(item)
     if missing and os.environ.get(ALL_VARIABLE) == "1":
@@ -48,12 +54,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             "install what is missing or unset the variable"
         )
     why = {f"{program} is not installed": lost for program, lost in missing.items()}
-    if forbidden:
-        why["mount is not permitted"] = forbidden
+    why.update(forbidden)
     for reason, lost in why.items():
         config.hook.pytest_deselected(items=lost)
         config.stash[_DESELECTED][reason] = [item.nodeid for item in lost]
     items[:] = kept
+
+
+def _may_make_groups() -> bool:
+    # only where a test asks, for it takes the software under test
+    from real_cgroups import may_make_groups
+
+    return may_make_groups()
 
 
 @lru_cache(maxsize=1)

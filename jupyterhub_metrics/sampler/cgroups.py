@@ -268,7 +268,8 @@ def read_v1(
             ("blkio.throttle.io_serviced_recursive", "reads", "writes"),
         ):
             text = files["blkio"].read(name)
-            if text is not None:
+            # kernels from 6.10 on count nothing here until some limit is set, and tell of no device
+            if text is not None and ":" in text:
                 counters[read], counters[written] = io_of_v1(text)
     if "pids" in files:
         processes = number(files["pids"].read("pids.current"))
