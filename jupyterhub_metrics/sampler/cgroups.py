@@ -36,7 +36,7 @@ UNLIMITED_BYTES: Final = 2**62
 """Version 1 tells the largest number of whole pages where there is no limit."""
 
 _LOOPBACK: Final = re.compile("lo$")
-_RESOLUTIONS: Final = {"usec": 1e-6, "nsec": 1e-9}
+_PER_SECOND: Final = {"usec": 1e6, "nsec": 1e9}
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def read_v2(files: OpenFiles, counters: dict[str, float], gauges: dict[str, floa
             "throttled_usec": "throttled",
         }.get(name)
         if what:
-            counters[what] = value * _RESOLUTIONS["usec"]
+            counters[what] = value / _PER_SECOND["usec"]
     current = number(files.read("memory.current"))
     if current is not None:
         stat = dict(numbered_lines(files.read("memory.stat")))
@@ -239,7 +239,7 @@ def pressure_seconds(text: str | None) -> float | None:
     for line in (text or "").splitlines():
         if line.startswith("some "):
             total = number(line.rpartition("total=")[2])
-            return None if total is None else total * _RESOLUTIONS["usec"]
+            return None if total is None else total / _PER_SECOND["usec"]
     return None
 
 
@@ -255,11 +255,11 @@ def read_v1(
         ):
             spent = number(files["cpuacct"].read(name))
             if spent is not None:
-                counters[what] = spent * _RESOLUTIONS["nsec"]
+                counters[what] = spent / _PER_SECOND["nsec"]
     if "cpu" in files:
         throttled = dict(numbered_lines(files["cpu"].read("cpu.stat"))).get("throttled_time")
         if throttled is not None:
-            counters["throttled"] = throttled * _RESOLUTIONS["nsec"]
+            counters["throttled"] = throttled / _PER_SECOND["nsec"]
     if "memory" in files:
         _memory_v1(files["memory"], counters, gauges)
     if "blkio" in files:
