@@ -26,6 +26,7 @@ from ..sources.drift import Rules
 from ..sources.graph import MicrosoftGraph
 from ..sources.hubapi import HubApi
 from ..store import UpkeepRules
+from .api.cursors import Cursors
 from .auth import make_hub_auth
 from .checker import Checker, PodSource
 from .credentials import HubSecrets, read_key, read_token
@@ -35,6 +36,7 @@ from .handlers.base import security_headers
 from .listening import address_of
 from .metrics import Metrics
 from .pages import Pages
+from .privacy import Privacy
 from .routes import make_application
 from .scraping import Scraping
 from .server import Server
@@ -133,8 +135,9 @@ class MetricsService(Settings):
                 "found no %s; logins will not outlive this process", self._secret("cookie_secret")
             )
         scraping = Scraping(parent=self, hub_name=self.hub_name, environment=self.environment)
-        wiring = self._wire(clock, scraping)
-        application = make_application(wiring, cookie_secret or secrets.token_bytes(32))
+        cookie_secret = cookie_secret or secrets.token_bytes(32)
+        wiring = self._wire(clock, scraping, cookie_secret)
+        application = make_application(wiring, cookie_secret)
         return Server(
             wiring,
             application,
@@ -143,7 +146,7 @@ class MetricsService(Settings):
             graceful_stop_seconds=self.graceful_stop_seconds,
         )
 
-    def _wire(self, clock: Callable[[], datetime], scraping: Scraping) -> Wiring:
+    def _wire(self, clock: Callable[[], datetime], scraping: Scraping, secret: bytes) -> Wiring:
         environment = self.environment
         data_dir = Path(self.data_dir)
         hub_host = environment.get("JUPYTERHUB_HOST", "").rstrip("/")
@@ -176,6 +179,9 @@ class MetricsService(Settings):
             hub_auth=hub_auth,
             security_headers=security_headers(hub_host),
             clock=clock,
+            cursors=Cursors(secret),
+            privacy=Privacy(self.pseudonyms, secret),
+            further_hubs=tuple(self.further_hubs),
             upkeeper=Upkeeper(database, metrics, rules=self._upkeep_rules(), clock=clock),
             checker=self._checker(database, metrics, clock),
             directory=self._directory(database, metrics, clock),

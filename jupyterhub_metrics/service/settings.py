@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Mapping
 
-from traitlets import Bool, Dict, Float, Integer, Unicode, default
+from traitlets import Bool, Dict, Float, Integer, List, Unicode, default
 from traitlets.config import Application
 
 from .._names import CONFIG_VARIABLE, DATA_DIR_VARIABLE, DSN_FILE_VARIABLE, HUB_NAME_VARIABLE
@@ -118,6 +118,17 @@ class Settings(Application):
         min=0.0,
         help="""Time between two questions to Microsoft Graph who the users are, in seconds, where
         it is configured; see docs/people.md. 0: never.""",
+    ).tag(config=True)
+
+    pseudonyms = Bool(
+        False,
+        help="""Whether operators and owners of groups see pseudonyms in place of others' names, and
+        then no ids, names of pods and servers, or who stopped them.""",
+    ).tag(config=True)
+    further_hubs = List(
+        Unicode(),
+        help="""Names of further Hubs in the same database whose usage the operators of this Hub
+        see too. Default: none.""",
     ).tag(config=True)
 
     environment: Mapping[str, str] = os.environ

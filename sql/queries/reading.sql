@@ -143,11 +143,15 @@ FROM (
         sum(starts) AS starts, sum(failures) AS failures
     FROM (
         SELECT
-            part.bucket, part.server_id, part.description_id,
+            CASE WHEN $4 IS NULL THEN $2 ELSE part.bucket END AS bucket,
+            part.server_id,
+            part.description_id,
             CASE WHEN $6::text = 'node' THEN part.node_id END AS node_id,
             sum(part.running) AS running, sum(part.waiting) AS waiting,
             sum(part.starts) AS starts, sum(part.failures) AS failures
-        FROM usage_parts($2::timestamptz, $3::timestamptz, $4::text::interval, $5::text) AS part
+        FROM usage_parts(
+            $2::timestamptz, $3::timestamptz, coalesce($4::text::interval, interval '1 day'),
+            CASE WHEN $4 IS NULL THEN 'UTC' ELSE $5::text END) AS part
         GROUP BY 1, 2, 3, 4
     ) AS summed
     JOIN servers ON servers.id = summed.server_id AND servers.hub = ANY ($1::text[])

@@ -134,6 +134,7 @@ async def test_usage_is_that_of_the_sessions_by_any_dimension(
         ("Asia/Kolkata", "week", "image"),
         ("America/St_Johns", "day", "user"),
         ("UTC", "hour", "hub"),
+        ("UTC", None, "node"),
     ):
         window = Window(since, until, zone, step)  # type: ignore[arg-type]
         if zone != "America/St_Johns" or step != "hour":
