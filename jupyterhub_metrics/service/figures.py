@@ -61,9 +61,7 @@ def figures_of(now: Amounts, before: Amounts) -> tuple[Figure, ...]:
         Figure("GPU-hours", amount_in_words(now.gpu_hours), amount_in_words(before.gpu_hours)),
         Figure("Core-hours", amount_in_words(now.core_hours), amount_in_words(before.core_hours)),
         Figure("GiB-hours", amount_in_words(now.gib_hours), amount_in_words(before.gib_hours)),
-        Figure(
-            "Sessions", f"{now.starts - now.failures:,}", f"{before.starts - before.failures:,}"
-        ),
+        Figure("Starts", f"{now.starts:,}", f"{before.starts:,}"),
         Figure("Failed starts", f"{now.failures:,}", f"{before.failures:,}"),
     )
 

@@ -9,7 +9,18 @@ from tornado.web import Application
 
 from .. import _data
 from .auth import Visitor
-from .handlers import api, base, health, ingest, metrics, page, recording, tables, usage
+from .handlers import (
+    api,
+    base,
+    health,
+    ingest,
+    metrics,
+    page,
+    recording,
+    summary,
+    tables,
+    usage,
+)
 from .wiring import Wiring
 
 ENDPOINTS: dict[str, type[Any]] = {
@@ -24,6 +35,7 @@ ENDPOINTS: dict[str, type[Any]] = {
     "api": recording.ApiPageHandler,
     "oauth_callback": page.CallbackHandler,
     "api/v1/events": ingest.IngestHandler,
+    "api/v1/summary": summary.SummaryHandler,
     "api/v1/openapi.json": api.DocumentHandler,
     "api/v1/<resource>": api.ResourceHandler,
     "health/live": health.LiveHandler,

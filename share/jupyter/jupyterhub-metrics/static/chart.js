@@ -23,6 +23,12 @@
     const last = data.moments[data.moments.length - 1];
     const step = data.moments.length > 1 ? data.moments[1] - first : 86400;
     const bars = uPlot.paths.bars({ size: [0.8, 40] });
+    const day = new Intl.DateTimeFormat("en-GB", {
+      day: "numeric",
+      month: "short",
+      timeZone: place.dataset.zone,
+    });
+    const days = (_, splits) => splits.map((moment) => day.format(moment * 1000));
     const axis = () => ({
       stroke: () => colourOf("--bs-body-color"),
       grid: { stroke: () => colourOf("--bs-border-color"), width: 1 },
@@ -37,7 +43,8 @@
         x: { range: () => [first - step / 2, last + step / 2] },
         y: { range: (_, __, most) => [0, most > 0 ? most * 1.05 : 1] },
       },
-      axes: [axis(), { ...axis(), size: 60 }],
+      axes: [{ ...axis(), values: days }, { ...axis(), size: 60 }],
+      tzDate: (moment) => uPlot.tzDate(new Date(moment * 1000), place.dataset.zone),
       series: [
         {},
         ...order.map((index) => ({
