@@ -23,7 +23,7 @@ from hub_client import Answer, HubClient
 from hub_process import HubProcess, until
 from kill_plan import Lane, Life
 
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.04
 HEARTBEAT_SECONDS = 0.1
 HEARD_SECONDS = 0.3
 """Answers that far apart are no silence."""
