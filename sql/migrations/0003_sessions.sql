@@ -106,6 +106,7 @@ CREATE TABLE open_sessions (
     state              session_state NOT NULL,
     simulated          boolean NOT NULL,
     inferred           boolean NOT NULL,
+    active_hours       bigint[],
     CONSTRAINT open_sessions_end_bounded CHECK (
         num_nulls(ended_after, ended_before) IN (0, 2)
         AND (ended_at IS NOT NULL OR ended_after IS NULL)
@@ -140,6 +141,9 @@ COMMENT ON COLUMN ended_sessions.ended_after IS
     'NULL, as ended_before, where ended_at is exact.';
 COMMENT ON COLUMN ended_sessions.polled_at IS
     'Up to when activity is counted; NULL if no check ever asked.';
+
+COMMENT ON COLUMN ended_sessions.active_hours IS
+    'Active microseconds in each hour (UTC), from the one it started in, as far as checks asked.';
 
 CREATE VIEW session_rows AS
 SELECT * FROM open_sessions

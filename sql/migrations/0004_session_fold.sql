@@ -235,7 +235,8 @@ BEGIN
             node.id,
             fold.state::session_state,
             fold.simulated,
-            fold.inferred
+            fold.inferred,
+            kept.active_hours
         FROM unnest(folded) AS fold
         JOIN servers ON servers.hub = fold.hub
             AND servers.username = fold.username
@@ -273,7 +274,8 @@ BEGIN
         node_id = excluded.node_id,
         state = excluded.state,
         simulated = excluded.simulated,
-        inferred = excluded.inferred
+        inferred = excluded.inferred,
+        active_hours = excluded.active_hours
     WHERE kept IS DISTINCT FROM excluded;
 
     INSERT INTO ended_sessions AS kept
@@ -296,7 +298,8 @@ BEGIN
         node_id = excluded.node_id,
         state = excluded.state,
         simulated = excluded.simulated,
-        inferred = excluded.inferred
+        inferred = excluded.inferred,
+        active_hours = excluded.active_hours
     WHERE kept IS DISTINCT FROM excluded;
 
     -- made by a later migration

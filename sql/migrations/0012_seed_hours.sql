@@ -86,10 +86,11 @@ $$;
 COMMENT ON FUNCTION hourly_presence IS
     'Who ran what in these hours, for how many seconds, and how old it was on average.';
 
+-- As their owner: who may read the views below need not be allowed to read sessions.
 CREATE FUNCTION hourly_nodes(hours timestamptz[]) RETURNS TABLE (
     hour timestamptz, hub text, node_id integer, unique_users integer, total_containers integer,
     avg_age_seconds double precision)
-    LANGUAGE sql STABLE AS $$
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
     SELECT
         hour, hub, node_id,
         count(DISTINCT username)::integer,
@@ -102,7 +103,7 @@ $$;
 CREATE FUNCTION hourly_images(hours timestamptz[]) RETURNS TABLE (
     hour timestamptz, hub text, description_id integer, unique_users integer,
     total_containers integer)
-    LANGUAGE sql STABLE AS $$
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
     SELECT
         hour, hub,
         min(description_id),

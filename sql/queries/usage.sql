@@ -43,7 +43,8 @@ UPDATE usage_closed SET before = '-infinity';
 -- name: keep_activity
 -- What checks measured of sessions, which no event tells.
 CREATE TEMPORARY TABLE activity_to_keep ON COMMIT DROP AS
-SELECT id, seen_at, polled_at, last_activity_at, active_seconds, resolution_seconds
+SELECT
+    id, seen_at, polled_at, last_activity_at, active_seconds, resolution_seconds, active_hours
 FROM session_rows
 WHERE polled_at IS NOT NULL OR seen_at IS NOT NULL;
 
@@ -52,7 +53,7 @@ WHERE polled_at IS NOT NULL OR seen_at IS NOT NULL;
 UPDATE open_sessions AS session
 SET seen_at = kept.seen_at, polled_at = kept.polled_at,
     last_activity_at = kept.last_activity_at, active_seconds = kept.active_seconds,
-    resolution_seconds = kept.resolution_seconds
+    resolution_seconds = kept.resolution_seconds, active_hours = kept.active_hours
 FROM activity_to_keep AS kept
 WHERE kept.id = session.id;
 
@@ -61,7 +62,7 @@ WHERE kept.id = session.id;
 UPDATE ended_sessions AS session
 SET seen_at = kept.seen_at, polled_at = kept.polled_at,
     last_activity_at = kept.last_activity_at, active_seconds = kept.active_seconds,
-    resolution_seconds = kept.resolution_seconds
+    resolution_seconds = kept.resolution_seconds, active_hours = kept.active_hours
 FROM activity_to_keep AS kept
 WHERE kept.id = session.id;
 

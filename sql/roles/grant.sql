@@ -16,17 +16,19 @@ DECLARE
     superuser  boolean := (SELECT rolsuper FROM pg_roles WHERE rolname = current_user);
     -- tables that are documented for queries; views are readable without being named here
     readable   name[] := ARRAY[
-        'sessions', 'events', 'session_activity', 'container_observations', 'group_memberships'];
+        'sessions', 'events', 'session_activity', 'container_observations', 'group_memberships',
+        'monitor_samples_ring'];
     -- what functions of usage read as whoever calls them; views show all that is in them
     behind     name[] := ARRAY[
         'servers', 'words', 'descriptions', 'open_sessions', 'ended_sessions', 'usage_days',
         'usage_closed', 'usage_months', 'usage_summary', 'usage_due'];
     -- what runs with the owner's rights for the writer: partitions are made ahead of rows
     upkeep     name[] := ARRAY['make_event_partitions'];
-    -- what runs with the owner's rights for who reads: it tells no name
-    nameless   name[] := ARRAY['usage_of_open_days'];
-    -- what samplers call: nothing yet
-    ring       name[] := ARRAY[]::name[];
+    -- what runs with the owner's rights for who reads: it tells no user's name
+    nameless   name[] := ARRAY['usage_of_open_days', 'hourly_nodes', 'hourly_images'];
+    -- what samplers call
+    ring       name[] := ARRAY[
+        'ring_open', 'ring_write', 'ring_recent', 'ring_resize', 'ring_clean', 'ring_state'];
     item       record;
 BEGIN
     FOR item IN SELECT unnest(ARRAY[owner_role, writer, sampler, reader]) AS role LOOP

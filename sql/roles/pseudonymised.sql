@@ -78,8 +78,8 @@ SELECT
     day, hub,
     left(encode(sha256(outer_pad || sha256(
         inner_pad || convert_to(hub || E'\x1f' || username, 'UTF8'))), 'hex'), 32) AS username,
-    profile, image, node, seconds, waiting_seconds, gib_hours, core_hours, gpu_hours, starts,
-    failures
+    profile, image, node, seconds, waiting_seconds, active_seconds, gib_hours, core_hours,
+    gpu_hours, starts, failures
 FROM usage_daily
 CROSS JOIN pseudonym_key;
 
@@ -88,7 +88,7 @@ SELECT
     hour, day, hub,
     left(encode(sha256(outer_pad || sha256(
         inner_pad || convert_to(hub || E'\x1f' || username, 'UTF8'))), 'hex'), 32) AS username,
-    profile, image, node, seconds, waiting_seconds, gib_hours, core_hours, gpu_hours, starts,
-    failures
+    profile, image, node, seconds, waiting_seconds, active_seconds, gib_hours, core_hours,
+    gpu_hours, starts, failures
 FROM usage_hourly
 CROSS JOIN pseudonym_key;
