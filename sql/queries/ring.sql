@@ -21,3 +21,23 @@ SELECT ring_clean($1::text, $2::double precision, $3::boolean);
 -- name: ring_state
 -- What a ring holds.
 SELECT * FROM ring_state($1::text);
+
+-- name: record_pod_samples
+-- Adds what pods used to the sessions that they run; gives how many samples found theirs.
+SELECT record_pod_samples($1::text::jsonb);
+
+-- name: record_server_samples
+-- Adds samples of a user's own server to its open session; NULL if none is open.
+SELECT record_server_samples($1::text, $2::text, $3::text, $4::text::jsonb) AS taken;
+
+-- name: resources_of_user
+-- What a user's sessions used that overlap [$3, $4) and were measured.
+SELECT
+    session_id, memory_requested_bytes, memory_limit_bytes, memory_peak_bytes, memory_mean_bytes,
+    cpu_requested_cores, cpu_limit_cores, cpu_peak_cores, cpu_mean_cores, source,
+    sampled_from, sampled_until, sample_count, oom_kills
+FROM session_resources
+WHERE hub = $1
+    AND username = $2
+    AND started_at < $4
+    AND (ended_at IS NULL OR ended_at > $3 OR started_at >= $3);

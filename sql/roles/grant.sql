@@ -17,12 +17,13 @@ DECLARE
     -- tables that are documented for queries; views are readable without being named here
     readable   name[] := ARRAY[
         'sessions', 'events', 'session_activity', 'container_observations', 'group_memberships',
-        'monitor_samples_ring'];
+        'monitor_samples_ring', 'session_samples'];
     -- what runs with the owner's rights for the writer: partitions are made ahead of rows
     upkeep     name[] := ARRAY['make_event_partitions'];
     -- what samplers call
     ring       name[] := ARRAY[
-        'ring_open', 'ring_write', 'ring_recent', 'ring_resize', 'ring_clean', 'ring_state'];
+        'ring_open', 'ring_write', 'ring_recent', 'ring_resize', 'ring_clean', 'ring_state',
+        'record_pod_samples'];
     item       record;
 BEGIN
     FOR item IN SELECT unnest(ARRAY[owner_role, writer, sampler, reader]) AS role LOOP
