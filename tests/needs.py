@@ -1,4 +1,4 @@
-"""``needs(program)``: tests that a program from outside Python must be there for.
+"""``needs(program)``: tests that a program from outside Python must be there for, or a package.
 
 ``needs("mount")`` asks for more than the program: that file systems may be mounted here, and
 ``needs("cgroups")`` that control groups may be made. Where they may not, no setting can ask for it.
@@ -10,12 +10,13 @@ error instead, so that a machine that must run everything cannot run less.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import tempfile
 from collections import defaultdict
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import pytest
 
@@ -36,9 +37,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         programs = [mark.args[0] for mark in item.iter_markers("needs")]
         lacking = [
-            program
-            for program in programs
-            if program != "cgroups" and shutil.which(program) is None
+            program for program in programs if program != "cgroups" and not _installed(program)
         ]
         if lacking:
             missing[lacking[0]].append(item)
@@ -59,6 +58,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=lost)
         config.stash[_DESELECTED][reason] = [item.nodeid for item in lost]
     items[:] = kept
+
+
+@cache
+def _installed(name: str) -> bool:
+    return shutil.which(name) is not None or importlib.util.find_spec(name) is not None
 
 
 def _may_make_groups() -> bool:

@@ -98,11 +98,12 @@ class Runs:
         return unknown
 
     def of(self, note: Note) -> Run:
-        """What this process has seen of a noted run; empty after a restart of the Hub."""
+        """What was seen of a noted run: after a restart of the Hub, what its note tells."""
         run = self._runs.get(note.spawner_id)
         if run is None:
             clock = self._clock(note.alive_at)
-            run = self._runs[note.spawner_id] = Run(clock, note.alive_at, note.started_at)
+            run = Run(clock, note.alive_at, note.started_at, gone_at=note.gone_at)
+            self._runs[note.spawner_id] = run
         return run
 
     def begin(self, spawner: Any, started_at: datetime) -> Run:

@@ -10,6 +10,21 @@ from .embedded import EmbeddedServer, dsn_of_running
 from .people import PEOPLE_SOURCES, Person, Statement
 from .present import ActiveUsers, Member, OpenSessions, Present, UserRequests
 from .queries import statement_names
+from .reading import (
+    STEPS,
+    USER_ORDERS,
+    Dimension,
+    HowSeen,
+    KnownGroup,
+    Reading,
+    SeenSession,
+    SessionPlace,
+    Step,
+    UsageRow,
+    UserOrder,
+    UserRow,
+    Window,
+)
 from .rebuild import Differences, Progress
 from .store import IngestResult, PoolSize, Refusal, Store, open_store
 from .upkeep import DUTIES, Duty, UpkeepRound, UpkeepRules
@@ -17,14 +32,19 @@ from .upkeep import DUTIES, Duty, UpkeepRound, UpkeepRules
 __all__ = [
     "DUTIES",
     "PEOPLE_SOURCES",
+    "STEPS",
+    "USER_ORDERS",
     "ActiveUsers",
     "Activity",
     "Capabilities",
     "CheckedSession",
     "Differences",
+    "Dimension",
     "Duty",
     "EmbeddedServer",
+    "HowSeen",
     "IngestResult",
+    "KnownGroup",
     "Member",
     "Observation",
     "OpenSessions",
@@ -32,12 +52,20 @@ __all__ = [
     "PoolSize",
     "Present",
     "Progress",
+    "Reading",
     "Refusal",
+    "SeenSession",
+    "SessionPlace",
     "Statement",
+    "Step",
     "Store",
     "UpkeepRound",
     "UpkeepRules",
+    "UsageRow",
+    "UserOrder",
     "UserRequests",
+    "UserRow",
+    "Window",
     "dsn_of_running",
     "open_store",
     "statement_names",

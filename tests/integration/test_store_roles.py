@@ -21,7 +21,14 @@ from databases import with_database
 from test_store_command import db, one_line
 
 from jupyterhub_metrics.errors import ConfigurationError, SchemaMismatch
-from jupyterhub_metrics.store import EmbeddedServer, Observation, Statement, Store, open_store
+from jupyterhub_metrics.store import (
+    EmbeddedServer,
+    Observation,
+    Statement,
+    Store,
+    UpkeepRules,
+    open_store,
+)
 from jupyterhub_metrics.store.checks import Activity
 from jupyterhub_metrics.store.roles import (
     ROLES,
@@ -155,6 +162,39 @@ async def test_the_reader_reads_every_view_and_every_documented_table(made: Role
             await reader.fetch(f"SELECT * FROM {name} LIMIT 1")
         assert await reader.fetchval("SELECT email FROM users") == "ada@uni"
         assert await reader.fetchval("SELECT user_name FROM container_observations") == "Ada"
+        assert await reader.fetchval("SELECT seconds FROM usage_daily") == 60
+        assert await reader.fetchval("SELECT seconds FROM usage_hourly") == 60
+
+
+USAGE_QUESTIONS = (
+    "usage_between({0}, '1 day')",
+    "usage_over_time({0}, '1 hour', 'node')",
+    "active_users_over_time({0}, '1 hour')",
+    "running_servers_over_time({0}, '5 minutes')",
+    "nodes_over_time({0}, '1 day')",
+    "images_over_time({0}, '1 day')",
+    "top_users({0})",
+    "image_table({0})",
+)
+
+
+async def test_the_reader_asks_every_function_of_usage(made: Roles, store: Store) -> None:
+    window = f"'{at(-86_400)}', '{at(86_400)}'"
+    for _ in range(9):
+        async with made.connected("reader") as reader:
+            for question in USAGE_QUESTIONS:
+                assert await reader.fetch(f"SELECT * FROM {question.format(window)}"), question
+            assert await reader.fetchval("SELECT sum(unique_users) FROM hourly_node_stats") == 1
+        await store.upkeep(UpkeepRules(), at(9 * 86_400))
+
+
+async def test_a_temporary_table_never_comes_before_ours(made: Roles) -> None:
+    async with made.connected("owner") as owner:
+        pinned = await owner.fetch(
+            "SELECT DISTINCT setting FROM pg_proc CROSS JOIN unnest(proconfig) AS setting "
+            "WHERE prosecdef AND pronamespace = 'public'::regnamespace"
+        )
+        assert [row["setting"] for row in pinned] == ["search_path=public, pg_temp"]
 
 
 async def test_the_reader_reads_no_table_behind_them(made: Roles) -> None:
@@ -513,6 +553,8 @@ async def test_pseudonyms_hide_who_it_is_and_keep_people_apart_and_together(
         "users",
         "user_history",
         "group_memberships",
+        "usage_daily",
+        "usage_hourly",
     }
     users = {row["username"]: row for row in rows["users"]}
     assert len(users) == len(rows["sessions"]) == 3
@@ -521,6 +563,8 @@ async def test_pseudonyms_hide_who_it_is_and_keep_people_apart_and_together(
     assert rows["container_observations"][0]["user_email"] == ada
     assert rows["group_memberships"][0]["username"] == ada
     assert {row["username"] for row in rows["user_history"]} == {ada}
+    assert {row["username"]: row["seconds"] for row in rows["usage_daily"]}[ada] == 60
+    assert {row["username"] for row in rows["usage_hourly"]} == set(users)
     assert {row["username"] for row in rows["sessions"]} == set(users)
     shown = repr(rows)
     for secret in ("'ada'", "ada@uni", "grace", "jupyter-ada", "Ada"):
