@@ -189,6 +189,16 @@ $$;
 COMMENT ON FUNCTION record_server_samples IS
     'Adds samples to the open session of a server; gives how many were new, NULL if none is open.';
 
+CREATE VIEW samples_of_late AS
+SELECT DISTINCT ON (session_id)
+    session_id, source, last_at, memory_last_bytes, cpu_last_cores
+FROM session_samples
+WHERE last_at >= now() - interval '5 minutes'
+ORDER BY session_id, source;
+
+COMMENT ON VIEW samples_of_late IS
+    'What sessions use now: their newest samples, if they are at most five minutes old.';
+
 CREATE VIEW session_resources AS
 SELECT
     sessions.id AS session_id,

@@ -30,14 +30,26 @@ SELECT record_pod_samples($1::text::jsonb);
 -- Adds samples of a user's own server to its open session; NULL if none is open.
 SELECT record_server_samples($1::text, $2::text, $3::text, $4::text::jsonb) AS taken;
 
--- name: resources_of_user
--- What a user's sessions used that overlap [$3, $4) and were measured.
-SELECT
-    session_id, memory_requested_bytes, memory_limit_bytes, memory_peak_bytes, memory_mean_bytes,
-    cpu_requested_cores, cpu_limit_cores, cpu_peak_cores, cpu_mean_cores, source,
-    sampled_from, sampled_until, sample_count, oom_kills
-FROM session_resources
-WHERE hub = $1
-    AND username = $2
-    AND started_at < $4
-    AND (ended_at IS NULL OR ended_at > $3 OR started_at >= $3);
+-- name: measured_of_sessions
+-- What was measured of these sessions, by samplers of nodes or else by their own servers.
+SELECT DISTINCT ON (session_id)
+    session_id,
+    source,
+    first_at AS sampled_from,
+    last_at AS sampled_until,
+    memory_peak_bytes,
+    memory_byte_seconds / nullif(memory_seconds, 0) AS memory_mean_bytes,
+    memory_last_bytes,
+    cpu_peak_cores,
+    cpu_core_seconds / nullif(cpu_seconds, 0) AS cpu_mean_cores,
+    cpu_last_cores
+FROM session_samples
+WHERE session_id = ANY ($1::uuid[])
+ORDER BY session_id, source;
+
+-- name: overasking
+-- What sessions asked for and used, by profile and image, the most that nobody touched first.
+SELECT *
+FROM overasking
+WHERE hub = ANY ($1::text[])
+ORDER BY memory_unused_gib_hours DESC NULLS LAST, hub, profile, image_name;
