@@ -291,6 +291,7 @@ async def test_the_writer_changes_no_event_and_no_schema(made: Roles) -> None:
 
 RING_FUNCTIONS = {
     "ring_open", "ring_write", "ring_recent", "ring_resize", "ring_clean", "ring_state",
+    "record_pod_samples",
 }  # fmt: skip
 
 
