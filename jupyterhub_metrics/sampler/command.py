@@ -16,9 +16,10 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConfigurationError, MetricsError
+from .cgroups import CgroupReader
 from .ring import DEFAULT_CAPACITY, DEFAULT_TABLE, checked_seconds
 from .settings import DEFAULT_SELECTOR, PASSWORD_VARIABLE, Settings, dsn_of, settings_of
-from .sidecar import URL_VARIABLE, Sidecar, become, cgroups_of, post_of, reader_of
+from .sidecar import URL_VARIABLE, Sidecar, become, post_of, reader_of
 
 if TYPE_CHECKING:
     from .rounds import Rounds
@@ -90,6 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure all processes that can be seen: in a pod that shares its process namespace",
     )
     own.add_argument(
+        "--own-container",
+        action="store_true",
+        help="measure the container, where it is this one server's alone",
+    )
+    own.add_argument(
         "server_command",
         nargs="*",
         metavar="-- COMMAND",
@@ -157,7 +163,6 @@ async def _run_sampler(settings: Settings, environment: Mapping[str, str]) -> in
 
 def _rounds(settings: Settings, environment: Mapping[str, str]) -> Rounds:
     """What is read. Raises ConfigurationError."""
-    from .cgroups import CgroupReader
     from .finding import ContainerFinder
     from .gpus import GpuReader
     from .host import HostReader
@@ -200,8 +205,12 @@ def _run_sidecar(arguments: argparse.Namespace, environment: Mapping[str, str]) 
         stop = Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        cgroups = cgroups_of("/sys/fs/cgroup", "/proc")
-        reader = reader_of(server, whole_pod=arguments.whole_pod, cgroups=cgroups)
+        reader = reader_of(
+            server,
+            whole_pod=arguments.whole_pod,
+            own_container=arguments.own_container,
+            cgroups=CgroupReader(),
+        )
         batch_seconds = max(SIDECAR_BATCH_SECONDS, interval)
         if interval < SIDECAR_SECONDS:
             batch_seconds = max(3 * interval, 2.0)

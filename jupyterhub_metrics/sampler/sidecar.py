@@ -16,7 +16,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -55,28 +54,29 @@ class OwnContainer:
         return self._cgroups.read(".")
 
 
-def in_a_container(cgroups: CgroupReader) -> bool:
-    """Whether the control group that can be seen is a container's own and not the machine's.
-
-    The machine's own group has no memory of its own in version 2, and no limit in version 1.
-    """
-    reading = cgroups.read(".")
-    if reading is None or "memory" not in reading.gauges:
-        return False
-    return cgroups.mounts.v2 is not None or reading.memory_limit_bytes is not None
-
-
-def reader_of(server: int | None, *, whole_pod: bool, cgroups: CgroupReader) -> Reader:
+def reader_of(
+    server: int | None, *, whole_pod: bool, own_container: bool, cgroups: CgroupReader
+) -> Reader:
     """What measures the server with the process id ``server``, without the sampler itself.
 
-    In a container, all of it; elsewhere the server's processes; with ``whole_pod`` all processes
-    that can be seen, for a container of its own in a pod that shares its process namespace.
+    Its processes, unless it is told otherwise: with ``whole_pod`` all processes that can be seen,
+    for a container of its own in a pod that shares its process namespace; with ``own_container``
+    the control group that is seen here, which only who made the container knows to be the server's
+    and not a whole Hub's. Raises ConfigurationError if that is the machine's.
     """
     if whole_pod:
         return ProcessTree(None, without=[os.getpid()])
-    if in_a_container(cgroups):
-        return OwnContainer(cgroups)
-    return ProcessTree(server, without=[os.getpid()])
+    if not own_container:
+        return ProcessTree(server, without=[os.getpid()])
+    reading = cgroups.read(".")
+    # the machine's own group has no memory of its own in version 2, and no limit in version 1
+    limited = "memory" not in cgroups.mounts.v1 or (reading and reading.memory_limit_bytes)
+    if reading is None or "memory" not in reading.gauges or not limited:
+        raise ConfigurationError(
+            "found no control group of a container; expected one with --own-container; "
+            "leave it out where servers share a machine"
+        )
+    return OwnContainer(cgroups)
 
 
 @dataclass(frozen=True)
@@ -265,8 +265,3 @@ def _error(body: bytes) -> str:
     except ValueError:
         return ""
     return str(told.get("error", ""))[:300] if isinstance(told, dict) else ""
-
-
-def cgroups_of(root: str, proc: str) -> CgroupReader:
-    """The control groups that the sidecar can see."""
-    return CgroupReader(Path(root), Path(proc))

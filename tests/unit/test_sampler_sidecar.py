@@ -25,8 +25,8 @@ from jupyterhub_metrics.sampler.processes import ProcessTree
 from jupyterhub_metrics.sampler.sidecar import (
     OwnContainer,
     Post,
+    Reader,
     Sidecar,
-    in_a_container,
     post_of,
     reader_of,
 )
@@ -169,25 +169,30 @@ def test_without_an_address_or_a_token_it_does_not_start(
     assert "\n" not in str(raised.value)
 
 
-def test_in_a_container_its_own_group_is_measured(tmp_path: Path) -> None:
+def test_a_container_is_measured_only_where_somebody_says_so(tmp_path: Path) -> None:
     inside, host, old = tmp_path / "inside", tmp_path / "host", tmp_path / "old"
     write_tree(inside, {"cgroup.controllers": "cpu memory\n"})
     write_v2(inside, ".")
     write_tree(host, {"cgroup.controllers": "cpu memory\n", "cpu.stat": "usage_usec 5\n"})
     write_v1(old, ".")
-    assert in_a_container(CgroupReader(inside))
-    assert not in_a_container(CgroupReader(host))
-    assert not in_a_container(CgroupReader(old))
+
+    def chosen(root: Path, *, own: bool, pod: bool = False) -> Reader:
+        cgroups = CgroupReader(root)
+        return reader_of(os.getpid(), whole_pod=pod, own_container=own, cgroups=cgroups)
+
+    for root in (inside, host, old):
+        assert isinstance(chosen(root, own=False), ProcessTree)
+        assert isinstance(chosen(root, own=False, pod=True), ProcessTree)
+    for root in (host, old):
+        with pytest.raises(ConfigurationError, match="found no control group of a container"):
+            chosen(root, own=True)
     write_tree(old, {"memory/memory.limit_in_bytes": "1073741824\n"})
-    assert in_a_container(CgroupReader(old))
-    reader = reader_of(1, whole_pod=False, cgroups=CgroupReader(inside))
+    assert isinstance(chosen(old, own=True), OwnContainer)
+    reader = chosen(inside, own=True)
     assert isinstance(reader, OwnContainer)
     reading = reader.read()
     assert reading is not None
     assert (reading.cpu_limit_cores, reading.gauges["memory"]) == (0.5, 209_715_200)
-    for whole_pod, cgroups in ((True, CgroupReader(inside)), (False, CgroupReader(host))):
-        chosen = reader_of(os.getpid(), whole_pod=whole_pod, cgroups=cgroups)
-        assert isinstance(chosen, ProcessTree)
 
 
 SERVER = "import os, sys, time; print(os.getpid(), flush=True); sys.stdin.read(); sys.exit(7)"
