@@ -27,6 +27,7 @@ import year
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from jupyterhub_metrics._clock import utc_now
+from jupyterhub_metrics.service.app import MetricsService
 from jupyterhub_metrics.store import open_store
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -47,10 +48,6 @@ async def prepare(dsn: str, options: argparse.Namespace) -> None:
 @asynccontextmanager
 async def served(dsn: str, now: datetime, logins: Logins) -> Any:
     """The service at the moment ``now``; gives its address."""
-    from hub_process import free_port
-
-    from jupyterhub_metrics.service.app import MetricsService
-
     os.environ.update(logins.environment)
     port = free_port()
     settings = MetricsService(
@@ -66,7 +63,9 @@ async def served(dsn: str, now: datetime, logins: Logins) -> Any:
     await server.open()
     url = f"http://127.0.0.1:{port}/services/jupyterhub-metrics/"
     http = AsyncHTTPClient(force_instance=True, max_clients=64)
-    while (await http.fetch(url + "health/ready", raise_error=False)).code != 200:
+    for _ in range(300):
+        if (await http.fetch(url + "health/ready", raise_error=False)).code == 200:
+            break
         await asyncio.sleep(0.1)
     try:
         yield url, http
@@ -94,8 +93,8 @@ async def measure(
         used = time.process_time() - used
     print(
         f"{name}: p50 {percentile(took, 0.5) * 1e3:.1f} ms, p95 {percentile(took, 0.95) * 1e3:.1f} "
-        f"ms, p99 {percentile(took, 0.99) * 1e3:.1f} ms; processor {used / len(urls) * 1e3:.1f} ms; "
-        f"{max(sizes) / 1e3:.0f} kB compressed at most"
+        f"ms, p99 {percentile(took, 0.99) * 1e3:.1f} ms; "
+        f"processor {used / len(urls) * 1e3:.1f} ms; {max(sizes) / 1e3:.0f} kB compressed at most"
     )
 
 
@@ -139,7 +138,8 @@ async def run(dsn: str, options: argparse.Namespace) -> None:
     dice = random.Random(1)
     now = year.BEGIN + timedelta(days=options.days * 0.95, hours=12)
     logins = Logins()
-    names = [f"user-{dice.randrange(options.users):04}" for _ in range(ROUNDS)]
+    runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
+    names = dice.choices(sorted({run.username for run in runs}), k=ROUNDS)
     async with logins.listening(), served(dsn, now, logins) as (url, http):
         operator = logins.log_in("operator", admin=True)
         pages = [f"{url}users/{name}" for name in names]
