@@ -32,6 +32,7 @@ from jupyterhub_metrics.store import open_store
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from fake_logins import Logins
+from hub_process import free_port
 from service_fixtures import make_data_dir
 
 ROUNDS = 60
