@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -19,15 +18,15 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 from engines import SERVER_VARIABLE
+from scratch import scratch_folder
 
-from jupyterhub_metrics.store import EmbeddedServer, Store, open_store
+from jupyterhub_metrics.store import EmbeddedServer, Store, embedded, open_store
 
 
 @pytest.fixture
 def short_dir() -> Iterator[Path]:
     """A folder with a short path that the embedded server's own account can pass through."""
-    folder = Path(tempfile.mkdtemp(prefix="jhm-test-", dir="/tmp"))
-    folder.chmod(0o711)
+    folder = scratch_folder()
     yield folder
     # what a killed server has left is removed by its next start, which here never comes
     for link in folder.rglob("postgres/socket"):
@@ -43,17 +42,35 @@ def database_server() -> Iterator[str]:
     if given:
         yield given
         return
-    folder = Path(tempfile.mkdtemp(prefix="jhm-test-", dir="/tmp"))
-    folder.chmod(0o711)
+    folder = scratch_folder()
     server = EmbeddedServer(folder)
     # a loop of its own: the tests' loops come and go
     loop = asyncio.new_event_loop()
     try:
-        yield loop.run_until_complete(server.start())
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setitem(embedded._SETTINGS, "fsync", "off")
+            dsn = loop.run_until_complete(server.start())
+        yield dsn
     finally:
         loop.run_until_complete(server.stop())
         loop.close()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def migrated_database(database_server: str) -> str | None:
+    """Name of a database with our schema to copy; None where background workers would be in it."""
+    if os.environ.get(SERVER_VARIABLE):
+        return None
+
+    async def make() -> None:
+        connection = await asyncpg.connect(database_server)
+        await connection.execute("CREATE DATABASE migrated")
+        await connection.close()
+        await (await open_store(with_database(database_server, "migrated"))).close()
+
+    asyncio.run(make())
+    return "migrated"
 
 
 def with_database(dsn: str, name: str) -> str:
@@ -69,8 +86,8 @@ def engine_server(engine: str, request: pytest.FixtureRequest) -> str:
 
 
 @asynccontextmanager
-async def empty_database(server: str, engine: str) -> AsyncIterator[str]:
-    """DSN of a new database, dropped at the end."""
+async def new_database(server: str, engine: str, template: str | None = None) -> AsyncIterator[str]:
+    """DSN of a new database, empty or as the template, dropped at the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     dsn = with_database(server, name)
     if engine == "timescale":
@@ -81,23 +98,32 @@ async def empty_database(server: str, engine: str) -> AsyncIterator[str]:
         await connection.close()
         return
     connection = await asyncpg.connect(server)
-    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template1'}")
     yield dsn
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
 
 
 @pytest.fixture
-async def postgres_dsn(engine: str, engine_server: str) -> AsyncIterator[str]:
-    """DSN of an empty database, dropped after the test."""
-    async with empty_database(engine_server, engine) as dsn:
+def template(engine: str, request: pytest.FixtureRequest) -> str | None:
+    """What the test's database is a copy of; None for an empty one."""
+    if engine == "plain" and "store" in request.fixturenames:
+        migrated: str | None = request.getfixturevalue("migrated_database")
+        return migrated
+    return None
+
+
+@pytest.fixture
+async def postgres_dsn(engine: str, engine_server: str, template: str | None) -> AsyncIterator[str]:
+    """DSN of a database, dropped after the test; empty unless the test asks for ``store``."""
+    async with new_database(engine_server, engine, template) as dsn:
         yield dsn
 
 
 @pytest.fixture
 async def another_dsn(engine: str, engine_server: str) -> AsyncIterator[str]:
-    """The same again."""
-    async with empty_database(engine_server, engine) as dsn:
+    """DSN of another database, empty."""
+    async with new_database(engine_server, engine) as dsn:
         yield dsn
 
 

@@ -15,7 +15,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from pathlib import Path
 import jupyterhub
 import psutil
 from hub_client import HubClient
+from scratch import scratch_folder
 
 from jupyterhub_metrics.model import Event
 
@@ -161,9 +161,7 @@ class HubProcess:
         cleanup_servers: bool = False,
         environment: dict[str, str] | None = None,
     ) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="jhm-")).resolve()
-        # the embedded PostgreSQL runs as a user of its own when the tests run as root
-        self.folder.chmod(0o711)
+        self.folder = scratch_folder()
         self.name = f"hub-{secrets.token_hex(4)}"
         self.password = secrets.token_hex(8)
         self.token = secrets.token_hex(16)
@@ -280,10 +278,11 @@ class HubProcess:
         """Send the Hub a signal and wait for its end; SIGKILL leaves its children to themselves."""
         if self._process is None:
             return
-        process, self._process = self._process, None
+        process = self._process
         if process.poll() is None:
             process.send_signal(number)
         await until(lambda: process.poll() is not None, "the Hub ended", seconds=30)
+        self._process = None
 
     async def kill(self) -> None:
         await self.stop(signal.SIGKILL)
@@ -301,5 +300,7 @@ class HubProcess:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             await until(lambda: not self.processes(), "nothing of the Hub runs", seconds=10)
+            if self._process is not None:
+                self._process.wait()
             self.client.close()
             shutil.rmtree(self.folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +17,7 @@ from hub_process import POLL_SECONDS, HubProcess, free_port, until
 from kill_judge import Verdict, judge
 from kill_plan import Fault, Schedule
 from outside_observer import OutsideObserver
+from scratch import scratch_folder
 from tcp_proxy import Address, TcpProxy
 
 from jupyterhub_metrics.dsn import DSN_VARIABLE
@@ -56,8 +56,7 @@ class KillStack:
 
     def __init__(self, *, own_database: bool) -> None:
         self.kills: Counter[str] = Counter()
-        self._folder = Path(tempfile.mkdtemp(prefix="jhm-kills-", dir="/tmp"))
-        self._folder.chmod(0o711)
+        self._folder = scratch_folder("jhm-kills-")
         self._database = EmbeddedServer(self._folder) if own_database else None
         self._dsn = ""
         api_port, recorder_port = free_port(), free_port()
@@ -101,15 +100,14 @@ class KillStack:
         self.observer.start()
 
     async def close(self) -> None:
-        await self.observer.close()
-        try:
-            await self.hub.close()
-        finally:
-            for link in self._links.values():
-                await link.close()
+        async with contextlib.AsyncExitStack() as ending:
+            ending.callback(shutil.rmtree, self._folder)
             if self._database is not None:
-                await self._database.stop()
-            shutil.rmtree(self._folder)
+                ending.push_async_callback(self._database.stop)
+            for link in self._links.values():
+                ending.push_async_callback(link.close)
+            ending.push_async_callback(self.hub.close)
+            ending.push_async_callback(self.observer.close)
 
     async def run(self, schedule: Schedule) -> Verdict:
         """One schedule to its end, and its verdict about all sessions of this Hub so far.

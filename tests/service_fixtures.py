@@ -6,7 +6,6 @@ import asyncio
 import json
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 from hub_process import free_port
+from scratch import scratch_folder
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from traitlets.config import Config
 
@@ -30,8 +30,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
 
 def make_data_dir() -> Path:
     """A data folder with fresh secrets, as ``hub.setup`` leaves one."""
-    data_dir = Path(tempfile.mkdtemp(prefix="jhm-")).resolve()
-    data_dir.chmod(0o711)
+    data_dir = scratch_folder()
     folder = data_dir / "secrets"
     folder.mkdir(mode=0o700)
     for name in ("events_token", "metrics_token", "cookie_secret"):

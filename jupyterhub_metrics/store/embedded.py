@@ -103,9 +103,9 @@ class EmbeddedServer:
     async def stop(self) -> None:
         """End it without losing anything and remove its socket; does nothing if it is not running.
 
-        Whoever is still connected is disconnected.
+        Whoever is still connected is disconnected. If this is cancelled, it can be done again.
         """
-        process, self._process = self._process, None
+        process = self._process
         if process is not None:
             for request, patience in (
                 (signal.SIGINT, FAST_SECONDS),
@@ -116,6 +116,7 @@ class EmbeddedServer:
                     process.send_signal(request)
                 if await _ended(process, patience):
                     break
+            self._process = None
         if self._area is not None:
             self._area.remove_socket_folder()
             self._area.unlock()

@@ -39,6 +39,13 @@ UNSTORABLE = (
 )
 """The values themselves are refused; sending them again gives the same answer."""
 
+_LOST_FROM_THE_SCHEMA = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedObjectError,
+)
+
 
 def place(dsn: str) -> str:
     """Where a DSN points, for people: ``user@host:port/name`` without the password."""
@@ -91,7 +98,7 @@ def translation(error: BaseException, dsn: str) -> MetricsError:
             f"the database server has no such database ({where}): {text}; create it, or correct "
             "the DSN"
         )
-    if isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
+    if isinstance(error, _LOST_FROM_THE_SCHEMA):
         return SchemaMismatch(
             f"the schema of {where} lost what this version needs: {text}; restore it, or run "
             "jupyterhub-metrics db migrate"

@@ -37,6 +37,7 @@ from .present import Present
 from .queries import query
 from .reading import Reading
 from .rebuild import Differences, Progress, differences, rebuild, silent
+from .resources import Resources
 from .rows import session_of
 from .schema import Policy, prepare
 from .upkeep import UpkeepRound, UpkeepRules, upkeep_round
@@ -147,6 +148,7 @@ class Store:
         self._max_attempts = pool.get_max_size() + 1
         self.capabilities = capabilities
         self.present = Present(self._fetch)
+        self.resources = Resources(self._fetch)
         self.reading = Reading(self._fetch)
 
     async def ingest(self, events: Sequence[Event]) -> IngestResult:
@@ -210,9 +212,7 @@ class Store:
         Of sessions that are not there nothing is kept.
         """
         if measured:
-            columns = activity_columns(measured)
-            await self._fetch("record_activity", *columns)
-            await self._fetch("record_activity_of_ended", *columns)
+            await self._fetch("record_activity", *activity_columns(measured))
 
     async def record_observations(
         self, hub: str, at: datetime, seen: Sequence[Observation]

@@ -51,7 +51,7 @@ UNION
 SELECT generate_series(
     greatest(
         before,
-        coalesce(date_trunc('hour', (SELECT min(started_at) FROM session_rows), 'UTC'), now())),
+        date_trunc('hour', coalesce((SELECT min(started_at) FROM session_rows), now()), 'UTC')),
     now(), interval '1 hour')
 FROM hourly_counted;
 

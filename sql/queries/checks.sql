@@ -48,6 +48,7 @@ SELECT
     told.alive_at,
     told.recorded,
     told.stop_failed,
+    told.shown_ready,
     session_activity.seen_at,
     session_activity.polled_at,
     session_activity.active_seconds,
@@ -63,7 +64,8 @@ CROSS JOIN LATERAL (
             WHERE kind IN ('ready', 'renamed') AND source LIKE 'hub%' AND source <> 'hub_api'
         ) AS alive_at,
         bool_or(source LIKE 'hub%' AND source <> 'hub_api') AS recorded,
-        bool_or(kind = 'stop_failed') AS stop_failed
+        bool_or(kind = 'stop_failed') AS stop_failed,
+        bool_or(kind = 'ready' AND source = 'hub_api') AS shown_ready
     FROM event_details AS events
     WHERE events.filed_at = sessions.started_at AND events.session_id = sessions.id
 ) AS told
@@ -71,35 +73,9 @@ LEFT JOIN session_activity ON session_activity.session_id = sessions.id;
 
 -- name: record_activity
 -- Keeps what a check measured of sessions; one that was asked later is never overwritten.
-UPDATE open_sessions AS kept SET
-    seen_at = greatest(kept.seen_at, measured.seen_at),
-    polled_at = measured.polled_at,
-    active_seconds = measured.active_seconds,
-    last_activity_at = measured.last_activity_at,
-    resolution_seconds = measured.resolution_seconds
-FROM unnest(
-    $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::double precision[],
-    $5::timestamptz[], $6::double precision[]
-) AS measured (
-    session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds)
-WHERE kept.id = measured.session_id
-    AND (kept.polled_at IS NULL OR kept.polled_at <= measured.polled_at);
-
--- name: record_activity_of_ended
--- The same for sessions that have ended since the check began. After record_activity.
-UPDATE ended_sessions AS kept SET
-    seen_at = greatest(kept.seen_at, measured.seen_at),
-    polled_at = measured.polled_at,
-    active_seconds = measured.active_seconds,
-    last_activity_at = measured.last_activity_at,
-    resolution_seconds = measured.resolution_seconds
-FROM unnest(
-    $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::double precision[],
-    $5::timestamptz[], $6::double precision[]
-) AS measured (
-    session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds)
-WHERE kept.id = measured.session_id
-    AND (kept.polled_at IS NULL OR kept.polled_at <= measured.polled_at);
+SELECT record_activity(
+    $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::double precision[], $5::timestamptz[],
+    $6::double precision[]);
 
 -- name: record_observations
 -- What a check saw running; the same check again adds nothing.

@@ -29,9 +29,10 @@ SELECT hourly_count($1, 12);
 
 -- name: hours_uncounted_from
 -- When the first hour ended that should be counted and is not.
+-- The one that runs is not due, whatever clock $1 is by.
 SELECT min(hour) + interval '1 hour'
 FROM hourly_uncounted
-WHERE hour + interval '1 hour' <= $1;
+WHERE hour + interval '1 hour' <= least($1, now());
 
 -- name: observations_that_would_go
 -- How many polls there are before $1, and how many servers in how many observations they saw.

@@ -3,14 +3,14 @@
 SELECT usage_close(usage_day($1::timestamptz))::integer;
 
 -- name: usage_open_from
--- When the first day began that ended before $1 and whose usage is not counted.
+-- When the first day began that ended before $1 and now, and whose usage is not counted.
 SELECT usage_midnight(first_day)
 FROM (
     SELECT CASE WHEN before = '-infinity'
         THEN (SELECT usage_day(min(started_at)) FROM session_rows) ELSE before END AS first_day
     FROM usage_closed
 ) AS open
-WHERE first_day < usage_day($1::timestamptz);
+WHERE first_day < usage_day(least($1::timestamptz, now()));
 
 -- name: summarise_usage
 -- Summarises usage of one day that ended before $1, by one dimension; gives how many.
@@ -43,7 +43,8 @@ UPDATE usage_closed SET before = '-infinity';
 -- name: keep_activity
 -- What checks measured of sessions, which no event tells.
 CREATE TEMPORARY TABLE activity_to_keep ON COMMIT DROP AS
-SELECT id, seen_at, polled_at, last_activity_at, active_seconds, resolution_seconds
+SELECT
+    id, seen_at, polled_at, last_activity_at, active_seconds, resolution_seconds, active_hours
 FROM session_rows
 WHERE polled_at IS NOT NULL OR seen_at IS NOT NULL;
 
@@ -52,7 +53,7 @@ WHERE polled_at IS NOT NULL OR seen_at IS NOT NULL;
 UPDATE open_sessions AS session
 SET seen_at = kept.seen_at, polled_at = kept.polled_at,
     last_activity_at = kept.last_activity_at, active_seconds = kept.active_seconds,
-    resolution_seconds = kept.resolution_seconds
+    resolution_seconds = kept.resolution_seconds, active_hours = kept.active_hours
 FROM activity_to_keep AS kept
 WHERE kept.id = session.id;
 
@@ -61,7 +62,7 @@ WHERE kept.id = session.id;
 UPDATE ended_sessions AS session
 SET seen_at = kept.seen_at, polled_at = kept.polled_at,
     last_activity_at = kept.last_activity_at, active_seconds = kept.active_seconds,
-    resolution_seconds = kept.resolution_seconds
+    resolution_seconds = kept.resolution_seconds, active_hours = kept.active_hours
 FROM activity_to_keep AS kept
 WHERE kept.id = session.id;
 
@@ -127,16 +128,18 @@ SELECT day, server_id FROM usage_differences(usage_day($1), usage_day($2));
 -- Months and summarised days that are not what usage_days says.
 SELECT month AS day, 'month' AS rollup
 FROM (
-    SELECT month, server_id, description_id, running_microseconds, starts, failures
+    SELECT month, account_id, image_id, running_microseconds, starts
     FROM usage_months
     UNION ALL
     SELECT
-        date_trunc('month', day::timestamp)::date, server_id, description_id,
-        -running_microseconds, -starts, -failures
+        date_trunc('month', day::timestamp)::date, account_id, image_id,
+        -running_microseconds, -starts
     FROM usage_days
+    JOIN servers ON servers.id = server_id
+    JOIN descriptions ON descriptions.id = description_id
 ) AS sides
-GROUP BY month, server_id, description_id
-HAVING (sum(running_microseconds), sum(starts), sum(failures)) <> (0, 0, 0)
+GROUP BY month, account_id, image_id
+HAVING (sum(running_microseconds), sum(starts)) <> (0, 0)
 UNION
 SELECT coalesce(kept.day, counted.day), 'summary'
 FROM usage_summary AS kept

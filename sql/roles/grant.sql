@@ -16,11 +16,20 @@ DECLARE
     superuser  boolean := (SELECT rolsuper FROM pg_roles WHERE rolname = current_user);
     -- tables that are documented for queries; views are readable without being named here
     readable   name[] := ARRAY[
-        'sessions', 'events', 'session_activity', 'container_observations', 'group_memberships'];
+        'sessions', 'events', 'session_activity', 'container_observations', 'group_memberships',
+        'monitor_samples_ring', 'session_samples'];
+    -- what functions of usage read as whoever calls them; views show all that is in them
+    behind     name[] := ARRAY[
+        'servers', 'words', 'descriptions', 'open_sessions', 'ended_sessions', 'usage_days',
+        'usage_closed', 'usage_months', 'usage_summary', 'usage_due'];
     -- what runs with the owner's rights for the writer: partitions are made ahead of rows
     upkeep     name[] := ARRAY['make_event_partitions'];
-    -- what samplers call: nothing yet
-    ring       name[] := ARRAY[]::name[];
+    -- what runs with the owner's rights for who reads: it tells no user's name
+    nameless   name[] := ARRAY['usage_of_open_days', 'hourly_nodes', 'hourly_images'];
+    -- what samplers call
+    ring       name[] := ARRAY[
+        'ring_open', 'ring_write', 'ring_recent', 'ring_resize', 'ring_clean', 'ring_state',
+        'record_pod_samples'];
     item       record;
 BEGIN
     FOR item IN SELECT unnest(ARRAY[owner_role, writer, sampler, reader]) AS role LOOP
@@ -103,7 +112,9 @@ BEGIN
                     ELSE 'SELECT, INSERT, UPDATE, DELETE'
                 END,
                 item.relation, writer);
-            IF plain AND (item.relkind IN ('v', 'm') OR item.relname = ANY (readable)) THEN
+            IF plain AND (
+                item.relkind IN ('v', 'm') OR item.relname = ANY (readable || behind)
+            ) THEN
                 EXECUTE format('GRANT SELECT ON %s TO %I', item.relation, reader);
             END IF;
         END IF;
@@ -125,6 +136,11 @@ BEGIN
         IF item.foreign_owner THEN
             EXECUTE format('ALTER ROUTINE %s OWNER TO %I', item.routine, owner_role);
         END IF;
+        IF item.prosecdef THEN
+            -- else a temporary table of the caller would be taken for ours
+            EXECUTE format(
+                'ALTER ROUTINE %s SET search_path TO %s, pg_temp', item.routine, ours);
+        END IF;
         EXECUTE format(
             'REVOKE ALL ON ROUTINE %s FROM PUBLIC, %I, %I, %I',
             item.routine, writer, sampler, reader);
@@ -132,7 +148,7 @@ BEGIN
             EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', item.routine, sampler);
         ELSIF item.proname = ANY (upkeep) THEN
             EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', item.routine, writer);
-        ELSIF NOT item.prosecdef AND NOT item.of_trigger THEN
+        ELSIF item.proname = ANY (nameless) OR NOT item.prosecdef AND NOT item.of_trigger THEN
             EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I, %I', item.routine, writer, reader);
         END IF;
     END LOOP;

@@ -7,7 +7,8 @@ CREATE SCHEMA IF NOT EXISTS pseudonymised;
 
 DROP VIEW IF EXISTS
     pseudonymised.sessions, pseudonymised.container_observations, pseudonymised.users,
-    pseudonymised.user_history, pseudonymised.group_memberships;
+    pseudonymised.user_history, pseudonymised.group_memberships, pseudonymised.usage_daily,
+    pseudonymised.usage_hourly;
 
 CREATE VIEW pseudonymised.sessions AS
 SELECT
@@ -70,4 +71,24 @@ SELECT
         inner_pad || convert_to(hub || E'\x1f' || username, 'UTF8'))), 'hex'), 32) AS username,
     valid_from, valid_to
 FROM group_memberships
+CROSS JOIN pseudonym_key;
+
+CREATE VIEW pseudonymised.usage_daily AS
+SELECT
+    day, hub,
+    left(encode(sha256(outer_pad || sha256(
+        inner_pad || convert_to(hub || E'\x1f' || username, 'UTF8'))), 'hex'), 32) AS username,
+    profile, image, node, seconds, waiting_seconds, active_seconds, gib_hours, core_hours,
+    gpu_hours, starts, failures
+FROM usage_daily
+CROSS JOIN pseudonym_key;
+
+CREATE VIEW pseudonymised.usage_hourly AS
+SELECT
+    hour, day, hub,
+    left(encode(sha256(outer_pad || sha256(
+        inner_pad || convert_to(hub || E'\x1f' || username, 'UTF8'))), 'hex'), 32) AS username,
+    profile, image, node, seconds, waiting_seconds, active_seconds, gib_hours, core_hours,
+    gpu_hours, starts, failures
+FROM usage_hourly
 CROSS JOIN pseudonym_key;

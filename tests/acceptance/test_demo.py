@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import psutil
 import pytest
 from hub_client import Visitor
 from hub_process import free_port, processes_in, until
+from scratch import scratch_folder
 
 from jupyterhub_metrics.demo.folder import DemoFolder
 from jupyterhub_metrics.store import dsn_of_running
@@ -71,8 +71,7 @@ class DemoProcess:
 
 @pytest.fixture
 async def folder() -> AsyncIterator[Path]:
-    parent = Path(tempfile.mkdtemp(prefix="jhm-")).resolve()
-    parent.chmod(0o711)
+    parent = scratch_folder()
     yield parent / "demo"
     shutil.rmtree(parent)
 

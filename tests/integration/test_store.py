@@ -222,7 +222,7 @@ async def test_a_table_lost_while_running_is_a_schema_mismatch(
     connection = await asyncpg.connect(postgres_dsn)
     await connection.execute("DROP TABLE ended_sessions CASCADE")
     await connection.close()
-    with pytest.raises(SchemaMismatch, match="session_rows"):
+    with pytest.raises(SchemaMismatch, match=r"lost .*(session_rows|ended_sessions)"):
         await store.ingest([event("requested")])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from contents import contents, fill
-from databases import empty_database
+from databases import new_database
 from test_store_backup import backup, restore
 
 
@@ -16,9 +16,9 @@ async def test_a_backup_moves_from_one_engine_to_the_other_and_back(
     database_server: str, timescale_server: str, tmp_path: Path
 ) -> None:
     async with (
-        empty_database(database_server, "plain") as plain,
-        empty_database(timescale_server, "timescale") as timescale,
-        empty_database(database_server, "plain") as again,
+        new_database(database_server, "plain") as plain,
+        new_database(timescale_server, "timescale") as timescale,
+        new_database(database_server, "plain") as again,
     ):
         await fill(plain)
         there = await backup(plain, tmp_path / "there")

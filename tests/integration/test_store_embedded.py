@@ -97,6 +97,20 @@ async def test_data_survives_a_restart(server: EmbeddedServer) -> None:
     assert (await execute(dsn, "SELECT answer FROM kept"))[0]["answer"] == 42
 
 
+async def test_a_stop_that_was_cancelled_can_be_done_again(server: EmbeddedServer) -> None:
+    await server.start()
+    pid = server.pid
+    assert pid is not None
+    stopping = asyncio.create_task(server.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
+    assert stopping.cancelled()
+    await server.stop()
+    assert not psutil.pid_exists(pid), "it has ended and was waited for"
+    await server.start()
+
+
 async def test_a_connection_without_the_password_is_refused(server: EmbeddedServer) -> None:
     folder = socket_folder(await server.start())
     for password in (None, "", "guess"):

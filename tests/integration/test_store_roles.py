@@ -21,7 +21,14 @@ from databases import with_database
 from test_store_command import db, one_line
 
 from jupyterhub_metrics.errors import ConfigurationError, SchemaMismatch
-from jupyterhub_metrics.store import EmbeddedServer, Observation, Statement, Store, open_store
+from jupyterhub_metrics.store import (
+    EmbeddedServer,
+    Observation,
+    Statement,
+    Store,
+    UpkeepRules,
+    open_store,
+)
 from jupyterhub_metrics.store.checks import Activity
 from jupyterhub_metrics.store.roles import (
     ROLES,
@@ -155,6 +162,39 @@ async def test_the_reader_reads_every_view_and_every_documented_table(made: Role
             await reader.fetch(f"SELECT * FROM {name} LIMIT 1")
         assert await reader.fetchval("SELECT email FROM users") == "ada@uni"
         assert await reader.fetchval("SELECT user_name FROM container_observations") == "Ada"
+        assert await reader.fetchval("SELECT seconds FROM usage_daily") == 60
+        assert await reader.fetchval("SELECT seconds FROM usage_hourly") == 60
+
+
+USAGE_QUESTIONS = (
+    "usage_between({0}, '1 day')",
+    "usage_over_time({0}, '1 hour', 'node')",
+    "active_users_over_time({0}, '1 hour')",
+    "running_servers_over_time({0}, '5 minutes')",
+    "nodes_over_time({0}, '1 day')",
+    "images_over_time({0}, '1 day')",
+    "top_users({0})",
+    "image_table({0})",
+)
+
+
+async def test_the_reader_asks_every_function_of_usage(made: Roles, store: Store) -> None:
+    window = f"'{at(-86_400)}', '{at(86_400)}'"
+    for _ in range(9):
+        async with made.connected("reader") as reader:
+            for question in USAGE_QUESTIONS:
+                assert await reader.fetch(f"SELECT * FROM {question.format(window)}"), question
+            assert await reader.fetchval("SELECT sum(unique_users) FROM hourly_node_stats") == 1
+        await store.upkeep(UpkeepRules(), at(9 * 86_400))
+
+
+async def test_a_temporary_table_never_comes_before_ours(made: Roles) -> None:
+    async with made.connected("owner") as owner:
+        pinned = await owner.fetch(
+            "SELECT DISTINCT setting FROM pg_proc CROSS JOIN unnest(proconfig) AS setting "
+            "WHERE prosecdef AND pronamespace = 'public'::regnamespace"
+        )
+        assert [row["setting"] for row in pinned] == ["search_path=public, pg_temp"]
 
 
 async def test_the_reader_reads_no_table_behind_them(made: Roles) -> None:
@@ -249,7 +289,15 @@ async def test_the_writer_changes_no_event_and_no_schema(made: Roles) -> None:
     )
 
 
-async def test_the_sampler_may_do_nothing_yet(made: Roles) -> None:
+RING_FUNCTIONS = {
+    "ring_open", "ring_write", "ring_recent", "ring_resize", "ring_clean", "ring_state",
+    "record_pod_samples",
+}  # fmt: skip
+
+
+async def test_the_sampler_executes_the_functions_of_the_ring_and_nothing_else(
+    made: Roles,
+) -> None:
     async with made.connected("sampler") as sampler:
         everything = await relations(sampler, "r p v m")
         routines = [
@@ -258,7 +306,8 @@ async def test_the_sampler_may_do_nothing_yet(made: Roles) -> None:
                 "SELECT format('%I(%s)', proname, array_to_string(array_fill('NULL'::text, "
                 "ARRAY[pronargs]), ',')) AS called FROM pg_proc "
                 "WHERE pronamespace = 'public'::regnamespace AND prokind = 'f' "
-                "AND prorettype <> 'trigger'::regtype"
+                "AND prorettype <> 'trigger'::regtype AND proname <> ALL ($1)",
+                list(RING_FUNCTIONS),
             )
         ]
     assert len(everything) > 8
@@ -267,10 +316,32 @@ async def test_the_sampler_may_do_nothing_yet(made: Roles) -> None:
         "sampler",
         *(f"SELECT * FROM {name}" for name in everything),
         *(f"SELECT {called}" for called in routines),
+        "INSERT INTO monitor_samples_ring (slot, node_flag, node_name) VALUES (1, TRUE, 'n')",
         "CREATE TABLE mine (one integer)",
         "CREATE TEMPORARY TABLE mine (one integer)",
     )
-    assert await rights_of(made, "sampler") == {"schema USAGE": {"public"}}
+    assert await rights_of(made, "sampler") == {
+        "schema USAGE": {"public"},
+        "routine EXECUTE": RING_FUNCTIONS,
+    }
+
+
+async def test_the_sampler_runs_rings_that_readers_read(made: Roles) -> None:
+    one = '[{"sample_time": 1000, "node_flag": true, "node_name": "n1"}]'
+    async with made.connected("sampler") as sampler:
+        for name in ("monitor_samples_ring", "performance_metrics"):
+            await sampler.execute("SELECT ring_open($1, 5, TRUE, TRUE)", name)
+            await sampler.execute("SELECT ring_write($1, $2)", name, one)
+            [row] = await sampler.fetch("SELECT * FROM ring_recent($1, 5)", name)
+            assert (row["sample_time"], row["source"]) == (1000, "psutil")
+            assert await sampler.fetchval("SELECT held FROM ring_state($1)", name) == 1
+            await sampler.execute("SELECT ring_resize($1, 3)", name)
+            assert await sampler.fetchval("SELECT ring_clean($1, 1)", name) == 1
+    await made.tries("sampler", "SELECT * FROM performance_metrics")
+    async with made.connected("reader") as reader:
+        for name in ("monitor_samples_ring", "performance_metrics"):
+            await reader.fetch(f"SELECT * FROM {name}")
+    await made.tries("reader", "DELETE FROM performance_metrics")
 
 
 async def test_the_owner_migrates_and_what_it_makes_is_nobody_elses(made: Roles) -> None:
@@ -313,12 +384,11 @@ async def test_what_is_printed_is_what_the_catalog_holds(made: Roles) -> None:
     only_inserted = re.search(r"^  SELECT, INSERT  +([^A-Z]+)$", told["writer"], re.MULTILINE)
     assert only_inserted is not None
     assert set(only_inserted[1].replace(",", " ").split()) == set(await append_only(made))
-    assert [line.split() for line in told["sampler"].splitlines()[1:]] == [
-        ["set", "search_path=public"],
-        ["set", "statement_timeout=10s"],
-        ["database", "CONNECT"],
-        ["schema", "USAGE", "on", "public"],
-    ]
+    said = " ".join(told["sampler"].partition("\n")[2].split())
+    assert said == (
+        "set search_path=public set statement_timeout=10s database CONNECT "
+        f"EXECUTE {', '.join(sorted(RING_FUNCTIONS))} schema USAGE on public"
+    )
     assert "TRUNCATE" in told["owner"]
     assert max(map(len, done.stdout.splitlines())) <= 100
 
@@ -483,6 +553,8 @@ async def test_pseudonyms_hide_who_it_is_and_keep_people_apart_and_together(
         "users",
         "user_history",
         "group_memberships",
+        "usage_daily",
+        "usage_hourly",
     }
     users = {row["username"]: row for row in rows["users"]}
     assert len(users) == len(rows["sessions"]) == 3
@@ -491,6 +563,8 @@ async def test_pseudonyms_hide_who_it_is_and_keep_people_apart_and_together(
     assert rows["container_observations"][0]["user_email"] == ada
     assert rows["group_memberships"][0]["username"] == ada
     assert {row["username"] for row in rows["user_history"]} == {ada}
+    assert {row["username"]: row["seconds"] for row in rows["usage_daily"]}[ada] == 60
+    assert {row["username"] for row in rows["usage_hourly"]} == set(users)
     assert {row["username"] for row in rows["sessions"]} == set(users)
     shown = repr(rows)
     for secret in ("'ada'", "ada@uni", "grace", "jupyter-ada", "Ada"):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import asyncpg
 import pytest
-from builders import at, event
+from builders import T0, at, event
 
 from jupyterhub_metrics.store import DUTIES, Observation, Store, UpkeepRules
 
@@ -100,3 +100,13 @@ async def test_observations_are_dropped_in_time_and_no_others(store: Store, conn
     await store.upkeep(UpkeepRules(keep_observations=None), at(9999 * DAY))
     assert await connection.fetchval(oldest) == at(4 * DAY)
     assert await connection.fetchval("SELECT count(*) FROM observation_spans") == 2
+
+
+async def test_by_a_clock_that_is_ahead_nothing_waits_that_has_not_ended(store: Store) -> None:
+    now = datetime.now(timezone.utc)
+    started = (now - timedelta(hours=1) - T0).total_seconds()
+    await store.ingest([event("requested", started, started=started)])
+    for _ in range(9):
+        left = await store.upkeep(UpkeepRules(), now + timedelta(days=3))
+    assert left.lag_seconds["hourly_stats"] == 0
+    assert left.lag_seconds["usage_days"] == 0

@@ -26,6 +26,48 @@ LEFT JOIN session_rows AS session_activity ON session_activity.id = sessions.id;
 COMMENT ON VIEW sessions_with_activity IS
     'Sessions and how active they were; NULL where no check ever asked.';
 
+CREATE FUNCTION usage_clock(moment timestamptz) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT (date_part('epoch', moment - timestamptz '2000-01-01 00:00Z') * 1000000)::bigint
+        + 63082281600000000
+$$;
+
+COMMENT ON FUNCTION usage_clock IS
+    'Microseconds since the first day of year 1, UTC. Made of what is immutable, to be inlined.';
+
+CREATE FUNCTION active_hours_with(
+    kept bigint[], started_at timestamptz, polled_at timestamptz, active_until timestamptz,
+    active_microseconds bigint
+) RETURNS bigint[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    -- what lies before the first hour that changes stays as it is
+    SELECT known[1 : first_place - 1] || ARRAY(
+        SELECT coalesce(known[place], 0) + greatest(0,
+            least(until, (first_hour + place) * 3600000000)
+            - greatest(until - active_microseconds, (first_hour + place - 1) * 3600000000))
+        FROM generate_series(first_place, last_place) AS place
+        ORDER BY place)
+    FROM (
+        SELECT
+            coalesce(kept, '{}') AS known,
+            usage_clock(started_at) / 3600000000 AS first_hour,
+            usage_clock(active_until) AS until,
+            usage_clock(greatest(started_at, polled_at - interval '1 microsecond')) AS polled
+    ) AS told
+    CROSS JOIN LATERAL (
+        SELECT
+            greatest(1, least(
+                cardinality(known) + 1,
+                CASE WHEN active_microseconds > 0
+                    THEN (until - active_microseconds) / 3600000000 - first_hour + 1 END
+            ))::integer AS first_place,
+            greatest(cardinality(known), polled / 3600000000 - first_hour + 1)::integer
+                AS last_place
+    ) AS places
+$$;
+
+COMMENT ON FUNCTION active_hours_with IS
+    'Activity by the hour with so many microseconds more that ended at active_until.';
+
 -- A check that no source answered is no poll. A block is polls of one Hub, one after another, of
 -- at most half a day; it has the number of its first poll. Workers share the polls of a long time
 -- among them, although the table itself is small.

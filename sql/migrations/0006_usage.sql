@@ -3,13 +3,6 @@
 -- Days before usage_closed.before are in usage_days, and always what sessions say: what changes a
 -- session counts its server's days again, in the same transaction. Later days are cut when read.
 
-CREATE FUNCTION usage_clock(moment timestamptz) RETURNS bigint
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT ((extract(epoch FROM moment) + 62135596800) * 1000000)::bigint
-$$;
-
-COMMENT ON FUNCTION usage_clock IS 'Microseconds since the first day of year 1, UTC.';
-
 CREATE FUNCTION usage_hour_at(hour integer) RETURNS timestamptz
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT timestamptz '0001-01-01 00:00Z' + hour * interval '1 hour'
@@ -23,11 +16,30 @@ CREATE FUNCTION usage_midnight(day date) RETURNS timestamptz
 CREATE FUNCTION usage_day(moment timestamptz) RETURNS date
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT (moment AT TIME ZONE 'UTC')::date $$;
 
+CREATE FUNCTION usage_share(
+    amount bigint, since bigint, until bigint, from_moment bigint, to_moment bigint
+) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN amount IS NULL THEN NULL
+        WHEN from_moment <= since AND to_moment >= until
+            THEN least(amount, greatest(0, until - since))
+        WHEN from_moment >= to_moment OR since >= until THEN least(amount, 0)
+        ELSE round(least(amount, until - since)
+            * greatest(0, least(until, to_moment) - greatest(since, from_moment))::double precision
+            / (until - since))::bigint
+    END
+$$;
+
+COMMENT ON FUNCTION usage_share IS
+    'What of an amount that lies evenly in [since, until) lies in [from_moment, to_moment); never '
+    'more than there is room for.';
+
 -- The accounting rules. Plain enough to be inlined: it runs once for each session that is read.
-CREATE FUNCTION usage_cut(
-    started_at timestamptz, ready_at timestamptz, ended_at timestamptz, state session_state,
-    since timestamptz, until timestamptz
-) RETURNS TABLE (hour integer, running bigint, waiting bigint, starts integer, failures integer)
+-- Activity is known by the hour; of an hour that is cut, its share of the time that checks asked.
+CREATE FUNCTION usage_cut(session session_rows, since timestamptz, until timestamptz)
+    RETURNS TABLE (
+        hour integer, running bigint, waiting bigint, active bigint, starts integer,
+        failures integer)
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT
         hour,
@@ -35,22 +47,33 @@ CREATE FUNCTION usage_cut(
             least(clipped.ends, (hour + 1) * 3600000000) - greatest(begins, hour * 3600000000), 0),
         greatest(
             least(clipped.ready, (hour + 1) * 3600000000) - greatest(begins, hour * 3600000000), 0),
+        CASE WHEN clipped.asked_hours IS NOT NULL THEN usage_share(
+            clipped.asked_hours[hour - clipped.asked_first + 1],
+            greatest(clipped.asked_since, hour * 3600000000),
+            least(clipped.asked_until, (hour + 1) * 3600000000),
+            greatest(begins, hour * 3600000000),
+            least(clipped.ends, (hour + 1) * 3600000000))
+        END,
         (clipped.starts AND hour = first_hour)::integer,
         (clipped.starts AND hour = first_hour AND clipped.failed)::integer
     FROM (
         SELECT
             *,
             begins / 3600000000 AS first_hour,
-            greatest(begins, ends - 1) / 3600000000 AS last_hour
+            greatest(begins, ends - 1) / 3600000000 AS last_hour,
+            (asked_since / 3600000000)::integer AS asked_first
         FROM (
             SELECT
-                usage_clock(greatest(started_at, since)) AS begins,
-                CASE WHEN state IN ('running', 'ended')
-                    THEN usage_clock(least(ended_at, until)) ELSE 0 END AS ends,
-                CASE WHEN state IN ('running', 'ended') AND ready_at IS NOT NULL
-                    THEN usage_clock(least(ready_at, until)) ELSE 0 END AS ready,
-                started_at >= since AND started_at < until AS starts,
-                state = 'failed' AS failed
+                usage_clock(greatest(session.started_at, since)) AS begins,
+                CASE WHEN session.state IN ('running', 'ended')
+                    THEN usage_clock(least(session.ended_at, until)) ELSE 0 END AS ends,
+                CASE WHEN session.state IN ('running', 'ended') AND session.ready_at IS NOT NULL
+                    THEN usage_clock(least(session.ready_at, until)) ELSE 0 END AS ready,
+                session.active_hours AS asked_hours,
+                usage_clock(session.started_at) AS asked_since,
+                usage_clock(least(session.ended_at, session.polled_at)) AS asked_until,
+                session.started_at >= since AND session.started_at < until AS starts,
+                session.state = 'failed' AS failed
             OFFSET 0
         ) AS bounds
         OFFSET 0
@@ -95,6 +118,7 @@ COMMENT ON FUNCTION sessions_overlapping IS
 CREATE TABLE usage_days (
     running_microseconds bigint NOT NULL,
     waiting_microseconds bigint NOT NULL,
+    active_microseconds  bigint,
     day                  date NOT NULL,
     server_id            integer NOT NULL,
     description_id       integer NOT NULL,
@@ -111,7 +135,9 @@ COMMENT ON TABLE usage_days IS
     'What each server ran on each closed day, by what it was and where. See usage_daily.';
 COMMENT ON COLUMN usage_days.hours IS
     'The same by the hour: amount * 256 + what * 32 + hour of the day; what is 0 running and 1 '
-    'waiting, in microseconds, 2 starts, 3 failures. Nothing where there was none.';
+    'waiting, in microseconds, 2 starts, 3 failures. Nothing where there was none. 4 is '
+    'activity, and nothing where no check asked.';
+COMMENT ON COLUMN usage_days.active_microseconds IS 'NULL where no check asked.';
 
 CREATE TABLE usage_closed (
     before date NOT NULL
@@ -148,6 +174,7 @@ CREATE FUNCTION usage_counted(spans usage_span[]) RETURNS SETOF usage_days
     SELECT
         sum(running)::bigint,
         sum(waiting)::bigint,
+        sum(active)::bigint,
         date '0001-01-01' + hour / 24,
         server_id,
         description_id,
@@ -158,6 +185,7 @@ CREATE FUNCTION usage_counted(spans usage_span[]) RETURNS SETOF usage_days
             || array_agg(waiting * 256 + 32 + hour % 24) FILTER (WHERE waiting > 0)
             || array_agg(starts * 256 + 64 + hour % 24) FILTER (WHERE starts > 0)
             || array_agg(failures * 256 + 96 + hour % 24) FILTER (WHERE failures > 0)
+            || array_agg(active * 256 + 128 + hour % 24) FILTER (WHERE active IS NOT NULL)
     FROM (
         SELECT
             cut.hour,
@@ -166,13 +194,12 @@ CREATE FUNCTION usage_counted(spans usage_span[]) RETURNS SETOF usage_days
             session.node_id,
             sum(cut.running)::bigint AS running,
             sum(cut.waiting)::bigint AS waiting,
+            sum(cut.active)::bigint AS active,
             sum(cut.starts) AS starts,
             sum(cut.failures) AS failures
         FROM unnest(spans) AS span
         CROSS JOIN LATERAL sessions_of_span(span) AS session
-        CROSS JOIN LATERAL usage_cut(
-            session.started_at, session.ready_at, session.ended_at, session.state, span.since,
-            span.until) AS cut
+        CROSS JOIN LATERAL usage_cut(session, span.since, span.until) AS cut
         GROUP BY cut.hour, session.server_id, session.description_id, session.node_id
     ) AS by_hour
     GROUP BY hour / 24, server_id, description_id, node_id
@@ -217,6 +244,62 @@ $$;
 
 COMMENT ON FUNCTION usage_count_again IS
     'Brings closed days of servers up to their sessions. Touches no later day.';
+
+-- Only what a later check measured changes anything. What is measured of closed days counts
+-- there.
+CREATE FUNCTION record_activity(
+    ids uuid[], seen timestamptz[], polled timestamptz[], active double precision[],
+    last_active timestamptz[], resolutions double precision[]
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    measured_spans usage_span[];
+BEGIN
+    PERFORM FROM open_sessions WHERE id = ANY (ids) ORDER BY id FOR UPDATE;
+    SELECT array_agg(
+        ROW(server_id, coalesce(session.polled_at, session.started_at), measured.polled_at)
+        ::usage_span)
+    INTO measured_spans
+    FROM unnest(ids, polled) AS measured (session_id, polled_at)
+    JOIN session_rows AS session ON session.id = measured.session_id;
+
+    UPDATE open_sessions AS kept SET
+        seen_at = greatest(kept.seen_at, measured.seen_at),
+        polled_at = measured.polled_at,
+        active_seconds = measured.active_seconds,
+        last_activity_at = measured.last_activity_at,
+        resolution_seconds = measured.resolution_seconds,
+        active_hours = active_hours_with(
+            kept.active_hours, kept.started_at, measured.polled_at,
+            coalesce(measured.last_activity_at, measured.polled_at),
+            round((measured.active_seconds * 1000000)::numeric)::bigint
+                - round((coalesce(kept.active_seconds, 0) * 1000000)::numeric)::bigint)
+    FROM unnest(ids, seen, polled, active, last_active, resolutions) AS measured (
+        session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds)
+    WHERE kept.id = measured.session_id
+        AND (kept.polled_at IS NULL OR kept.polled_at <= measured.polled_at);
+
+    -- those that have ended since the check began
+    UPDATE ended_sessions AS kept SET
+        seen_at = greatest(kept.seen_at, measured.seen_at),
+        polled_at = measured.polled_at,
+        active_seconds = measured.active_seconds,
+        last_activity_at = measured.last_activity_at,
+        resolution_seconds = measured.resolution_seconds,
+        active_hours = active_hours_with(
+            kept.active_hours, kept.started_at, measured.polled_at,
+            coalesce(measured.last_activity_at, measured.polled_at),
+            round((measured.active_seconds * 1000000)::numeric)::bigint
+                - round((coalesce(kept.active_seconds, 0) * 1000000)::numeric)::bigint)
+    FROM unnest(ids, seen, polled, active, last_active, resolutions) AS measured (
+        session_id, seen_at, polled_at, active_seconds, last_activity_at, resolution_seconds)
+    WHERE kept.id = measured.session_id
+        AND (kept.polled_at IS NULL OR kept.polled_at <= measured.polled_at);
+
+    PERFORM usage_count_again(measured_spans);
+END
+$$;
+
+COMMENT ON FUNCTION record_activity IS 'Keeps what a check measured of sessions, one place each.';
 
 -- Called by session_refold. An end that comes or moves changes no day before it: what was open
 -- counted as running.
@@ -299,7 +382,8 @@ CREATE FUNCTION usage_differences(
         FROM amounts
         CROSS JOIN LATERAL (
             VALUES (-1, running_microseconds), (-2, waiting_microseconds), (-3, amounts.starts),
-                (-4, failures), (-5, 1)
+                (-4, failures), (-5, 1), (-6, cardinality(hours)),
+                (-7, active_microseconds)
             UNION ALL
             SELECT one & 255, one >> 8 FROM unnest(hours) AS one
         ) AS parts (what, amount)

@@ -1,4 +1,4 @@
--- What dashboards draw. Each function counts [since, until), at most until now, exactly: what is
+-- What dashboards draw, and who and what used most. Each function counts [since, until), at most until now, exactly: what is
 -- summarised is taken from there, the rest from sessions.
 
 CREATE FUNCTION usage_bounds(
@@ -23,17 +23,17 @@ $$;
 COMMENT ON FUNCTION usage_bounds IS 'When the buckets begin that overlap [since, until).';
 
 -- Counting up and down over starts and ends: what it costs is the number of sessions, not of the
--- buckets that each of them covers. bounds are by usage_clock the beginnings of buckets in order,
--- the first at or before all stretches, and the end of the last; a stretch is whole buckets.
+-- buckets that each of them covers. By numbers for as long as possible: names are long to compare.
+-- bounds are by usage_clock the beginnings of buckets in order, the first at or before all
+-- stretches, and the end of the last; a stretch is whole buckets.
 CREATE FUNCTION usage_sweep(stretches tstzmultirange, bounds bigint[], by_dimension text)
     RETURNS TABLE (bucket integer, hub text, value text, users bigint, running bigint)
     LANGUAGE sql STABLE AS $$
     WITH found AS MATERIALIZED (
         SELECT
             server_id,
-            CASE WHEN by_dimension = 'node' THEN node_id END AS node_id,
-            CASE WHEN by_dimension IN ('image', 'profile', 'gpus') THEN description_id END
-                AS description_id,
+            CASE by_dimension WHEN 'hub' THEN 0 WHEN 'node' THEN node_id ELSE description_id END
+                AS thing_id,
             begins,
             ends,
             width_bucket(begins, bounds) AS first_bucket,
@@ -50,69 +50,95 @@ CREATE FUNCTION usage_sweep(stretches tstzmultirange, bounds bigint[], by_dimens
         ) AS clipped
         WHERE begins < ends
     ),
+    -- descriptions that say the same of the dimension are one
+    things AS MATERIALIZED (
+        SELECT id, CASE by_dimension
+            WHEN 'image' THEN image_id
+            WHEN 'profile' THEN min(id) OVER (PARTITION BY profile)
+            WHEN 'gpus' THEN min(id) OVER (PARTITION BY gpus) END AS first_id
+        FROM descriptions
+        WHERE by_dimension IN ('image', 'profile', 'gpus')
+    ),
+    hubs AS MATERIALIZED (SELECT hub, min(id) AS hub_id FROM servers GROUP BY hub),
     served AS MATERIALIZED (
         SELECT
-            servers.hub,
-            servers.username,
-            CASE by_dimension
-                WHEN 'node' THEN node.word
-                WHEN 'image' THEN descriptions.image
-                WHEN 'profile' THEN descriptions.profile
-                WHEN 'gpus' THEN descriptions.gpus::text
-            END AS value,
-            found.*
+            hubs.hub_id,
+            servers.account_id,
+            CASE WHEN by_dimension IN ('image', 'profile', 'gpus') THEN first_id ELSE thing_id END
+                AS thing_id,
+            begins, ends, first_bucket, last_bucket
         FROM found
         JOIN servers ON servers.id = found.server_id
-        LEFT JOIN descriptions ON descriptions.id = found.description_id
-        LEFT JOIN words AS node ON node.id = found.node_id
+        JOIN hubs ON hubs.hub = servers.hub
+        LEFT JOIN things ON things.id = found.thing_id
     ),
     -- a user with several servers in a bucket is one
     present AS MATERIALIZED (
-        SELECT hub, value, unnest(range_agg(int4range(first_bucket, last_bucket, '[]'))) AS buckets
+        SELECT
+            hub_id, thing_id,
+            unnest(range_agg(int4range(first_bucket, last_bucket, '[]'))) AS buckets
         FROM served
-        GROUP BY hub, value, username
+        GROUP BY account_id, thing_id, hub_id
     ),
     turns AS (
-        SELECT hub, value, lower(buckets) AS bucket, 1 AS users, 0 AS servers, 0::bigint AS running
+        SELECT
+            hub_id, thing_id, lower(buckets) AS bucket, 1 AS users, 0 AS servers,
+            0::bigint AS running
         FROM present
         UNION ALL
-        SELECT hub, value, upper(buckets), -1, 0, 0 FROM present
+        SELECT hub_id, thing_id, upper(buckets), -1, 0, 0 FROM present
         UNION ALL
         -- the first bucket, whole ones from there to the last, and the last
         SELECT
-            hub, value, first_bucket, 0, 0, least(ends, bounds[first_bucket + 1]) - begins
+            hub_id, thing_id, first_bucket, 0, 0, least(ends, bounds[first_bucket + 1]) - begins
         FROM served
         UNION ALL
-        SELECT hub, value, first_bucket + 1, 0, 1, 0 FROM served WHERE last_bucket > first_bucket
+        SELECT hub_id, thing_id, first_bucket + 1, 0, 1, 0
+        FROM served
+        WHERE last_bucket > first_bucket
         UNION ALL
-        SELECT hub, value, last_bucket, 0, -1, ends - bounds[last_bucket]
+        SELECT hub_id, thing_id, last_bucket, 0, -1, ends - bounds[last_bucket]
         FROM served
         WHERE last_bucket > first_bucket
     ),
     steps AS (
         SELECT
-            hub,
-            value,
+            hub_id,
+            thing_id,
             turns.bucket,
             sum(turns.running)::bigint AS running,
             (sum(sum(turns.users)) OVER along)::bigint AS users,
             (sum(sum(turns.servers)) OVER along)::bigint AS servers,
             lead(turns.bucket) OVER along AS next_bucket
         FROM turns
-        GROUP BY hub, value, turns.bucket
-        WINDOW along AS (PARTITION BY hub, value ORDER BY turns.bucket)
+        GROUP BY hub_id, thing_id, turns.bucket
+        WINDOW along AS (PARTITION BY hub_id, thing_id ORDER BY turns.bucket)
     )
     SELECT
         filled,
         hub,
         value,
-        users,
+        named.users,
         servers * (bounds[filled + 1] - bounds[filled])
-            + CASE WHEN filled = steps.bucket THEN running ELSE 0 END
-    FROM steps
-    CROSS JOIN LATERAL generate_series(
-        steps.bucket, greatest(steps.bucket, next_bucket - 1)) AS filled
-    WHERE users > 0
+            + CASE WHEN filled = named.bucket THEN running ELSE 0 END
+    FROM (
+        SELECT
+            hubs.hub,
+            CASE by_dimension
+                WHEN 'node' THEN node.word
+                WHEN 'image' THEN descriptions.image
+                WHEN 'profile' THEN descriptions.profile
+                WHEN 'gpus' THEN descriptions.gpus::text
+            END AS value,
+            steps.users, servers, running, steps.bucket,
+            generate_series(steps.bucket, greatest(steps.bucket, next_bucket - 1)) AS filled
+        FROM steps
+        JOIN hubs ON hubs.hub_id = steps.hub_id
+        LEFT JOIN words AS node ON node.id = thing_id AND by_dimension = 'node'
+        LEFT JOIN descriptions ON descriptions.id = thing_id
+            AND by_dimension IN ('image', 'profile', 'gpus')
+        WHERE steps.users > 0
+    ) AS named
 $$;
 
 COMMENT ON FUNCTION usage_sweep IS 'Distinct users and microseconds of each bucket, from sessions.';
@@ -254,3 +280,113 @@ COMMENT ON FUNCTION active_users_over_time IS 'Distinct users with a running ser
 COMMENT ON FUNCTION running_servers_over_time IS 'Average number of running servers, by bucket.';
 COMMENT ON FUNCTION nodes_over_time IS 'Distinct users and average servers of each node.';
 COMMENT ON FUNCTION images_over_time IS 'Distinct users and average servers of each image.';
+
+-- Who and what used most, in any window.
+
+-- Whole closed months, whole closed days before and after them, and the rest from sessions.
+CREATE FUNCTION usage_totals(since timestamptz, until timestamptz)
+    RETURNS TABLE (account_id integer, image_id integer, running bigint, starts integer)
+    LANGUAGE sql STABLE AS $$
+    WITH days AS MATERIALIZED (
+        SELECT
+            usage_day(since + interval '24 hours' - interval '1 microsecond') AS first_day,
+            least(usage_day(least(until, now())), before) AS last_day
+        FROM usage_closed
+    ),
+    parts AS MATERIALIZED (
+        SELECT
+            first_day,
+            last_day,
+            (date_trunc('month', first_day::timestamp + interval '1 month -1 day'))::date
+                AS first_month,
+            date_trunc('month', last_day::timestamp)::date AS last_month
+        FROM days
+        WHERE first_day < last_day
+    )
+    SELECT account_id, image_id, running_microseconds, starts
+    FROM parts
+    JOIN usage_months ON month >= first_month AND month < last_month
+    UNION ALL
+    SELECT servers.account_id, descriptions.image_id, by_server.running, by_server.starts
+    FROM (
+        SELECT server_id, description_id, running_microseconds AS running, starts
+        FROM parts
+        JOIN usage_days ON day >= first_day AND day < least(last_day, first_month)
+        UNION ALL
+        SELECT server_id, description_id, running_microseconds, starts
+        FROM parts
+        JOIN usage_days ON day >= greatest(first_month, last_month) AND day < last_day
+        UNION ALL
+        SELECT session.server_id, session.description_id, cut.running, cut.starts
+        FROM unnest(
+            tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
+            - coalesce((
+                SELECT tstzmultirange(tstzrange(
+                    usage_midnight(first_day), usage_midnight(last_day)))
+                FROM parts), '{}')
+        ) AS rest
+        CROSS JOIN LATERAL sessions_overlapping(lower(rest), upper(rest)) AS session
+        CROSS JOIN LATERAL (
+            SELECT
+                CASE WHEN session.state IN ('running', 'ended') THEN greatest(0,
+                    usage_clock(least(session.ended_at, upper(rest)))
+                    - usage_clock(greatest(session.started_at, lower(rest)))) ELSE 0 END
+                    AS running,
+                (session.started_at >= lower(rest) AND session.started_at < upper(rest))::integer
+                    AS starts
+        ) AS cut
+    ) AS by_server
+    JOIN servers ON servers.id = by_server.server_id
+    JOIN descriptions ON descriptions.id = by_server.description_id
+$$;
+
+CREATE FUNCTION top_users(since timestamptz, until timestamptz, at_most integer DEFAULT 100)
+    RETURNS TABLE (hub text, username text, hours double precision, starts bigint)
+    LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
+    SELECT
+        servers.hub, servers.username,
+        total.running / 3600000000.0::double precision AS hours,
+        total.starts
+    FROM (
+        SELECT account_id, sum(running)::bigint AS running, sum(starts)::bigint AS starts
+        FROM usage_totals(since, until)
+        GROUP BY account_id
+        HAVING sum(running) > 0
+    ) AS total
+    JOIN servers ON servers.id = total.account_id
+    ORDER BY hours DESC, servers.hub, servers.username
+    LIMIT at_most
+$$;
+
+COMMENT ON FUNCTION top_users IS 'Who ran servers longest, with the hours and how many they began.';
+
+-- The memory is what a year of many users needs to be added up without a file.
+CREATE FUNCTION image_table(since timestamptz, until timestamptz)
+    RETURNS TABLE (
+        hub text, image text, users bigint, hours double precision, starts bigint)
+    LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
+    SELECT by_image.hub, descriptions.image, by_image.users, by_image.hours, by_image.starts
+    FROM (
+        SELECT
+            servers.hub,
+            by_user.image_id,
+            count(*) FILTER (WHERE by_user.running > 0) AS users,
+            sum(by_user.running)::bigint / 3600000000.0::double precision AS hours,
+            sum(by_user.starts)::bigint AS starts
+        FROM (
+            SELECT
+                account_id, image_id, sum(running)::bigint AS running,
+                sum(starts)::bigint AS starts
+            FROM usage_totals(since, until)
+            GROUP BY account_id, image_id
+            HAVING sum(running) > 0 OR sum(starts) > 0
+        ) AS by_user
+        JOIN servers ON servers.id = by_user.account_id
+        GROUP BY servers.hub, by_user.image_id
+    ) AS by_image
+    JOIN descriptions ON descriptions.id = by_image.image_id
+    ORDER BY by_image.hours DESC, by_image.hub, descriptions.image
+$$;
+
+COMMENT ON FUNCTION image_table IS
+    'Each image with its distinct users, the hours that it ran and how many servers began with it.';

@@ -1,13 +1,21 @@
 -- Usage as people read it: closed days as they are stored, the days since then cut from sessions.
 
+-- As its owner: it tells numbers and no names, and who reads pseudonyms may not read sessions.
+CREATE FUNCTION usage_of_open_days() RETURNS SETOF usage_days
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT live.*
+    FROM usage_closed
+    CROSS JOIN LATERAL usage_counted(ARRAY[
+        ROW(NULL, usage_midnight(usage_closed.before), now())::usage_span]) AS live
+    WHERE usage_midnight(usage_closed.before) < now()
+$$;
+
+COMMENT ON FUNCTION usage_of_open_days IS 'What usage_days will have of the days not closed yet.';
+
 CREATE VIEW usage_of_all_days AS
 SELECT * FROM usage_days
 UNION ALL
-SELECT live.*
-FROM usage_closed
-CROSS JOIN LATERAL usage_counted(ARRAY[
-    ROW(NULL, usage_midnight(usage_closed.before), now())::usage_span]) AS live
-WHERE usage_midnight(usage_closed.before) < now();
+SELECT * FROM usage_of_open_days();
 
 COMMENT ON VIEW usage_of_all_days IS 'usage_days and the days that are not closed, until now.';
 
@@ -36,6 +44,7 @@ SELECT
     node.word AS node,
     usage.running_microseconds / 1000000.0::double precision AS seconds,
     usage.waiting_microseconds / 1000000.0::double precision AS waiting_seconds,
+    usage.active_microseconds / 1000000.0::double precision AS active_seconds,
     usage.running_microseconds / 3600000000.0::double precision * requested.memory_gib AS gib_hours,
     usage.running_microseconds / 3600000000.0::double precision * requested.cores AS core_hours,
     usage.running_microseconds / 3600000000.0::double precision * requested.gpus AS gpu_hours,
@@ -62,6 +71,7 @@ SELECT
     node.word AS node,
     cell.running / 1000000.0::double precision AS seconds,
     cell.waiting / 1000000.0::double precision AS waiting_seconds,
+    cell.active / 1000000.0::double precision AS active_seconds,
     cell.running / 3600000000.0::double precision * requested.memory_gib AS gib_hours,
     cell.running / 3600000000.0::double precision * requested.cores AS core_hours,
     cell.running / 3600000000.0::double precision * requested.gpus AS gpu_hours,
@@ -73,6 +83,7 @@ CROSS JOIN LATERAL (
         (amount & 31)::integer AS hour,
         coalesce(sum(amount >> 8) FILTER (WHERE amount & 224 = 0), 0)::bigint AS running,
         coalesce(sum(amount >> 8) FILTER (WHERE amount & 224 = 32), 0)::bigint AS waiting,
+        (sum(amount >> 8) FILTER (WHERE amount & 224 = 128))::bigint AS active,
         coalesce(sum(amount >> 8) FILTER (WHERE amount & 224 = 64), 0)::integer AS starts,
         coalesce(sum(amount >> 8) FILTER (WHERE amount & 224 = 96), 0)::integer AS failures
     FROM unnest(usage.hours) AS amount
@@ -102,7 +113,7 @@ COMMENT ON FUNCTION usage_bucket IS 'When the bucket begins that a moment lies i
 CREATE FUNCTION usage_parts(since timestamptz, until timestamptz, step interval, zone text)
     RETURNS TABLE (
         bucket timestamptz, server_id integer, description_id integer, node_id integer,
-        running bigint, waiting bigint, starts integer, failures integer)
+        running bigint, waiting bigint, active bigint, starts integer, failures integer)
     LANGUAGE sql STABLE AS $$
     WITH bounds AS MATERIALIZED (
         SELECT since, least(until, now()) AS until, usage_midnight(before) AS closed_before
@@ -151,7 +162,8 @@ CREATE FUNCTION usage_parts(since timestamptz, until timestamptz, step interval,
     )
     SELECT
         days.bucket, usage.server_id, usage.description_id, usage.node_id,
-        usage.running_microseconds, usage.waiting_microseconds, usage.starts, usage.failures
+        usage.running_microseconds, usage.waiting_microseconds, usage.active_microseconds,
+        usage.starts, usage.failures
     FROM days
     JOIN usage_days AS usage ON usage.day = days.day
     WHERE days.whole
@@ -161,6 +173,7 @@ CREATE FUNCTION usage_parts(since timestamptz, until timestamptz, step interval,
         usage.node_id,
         CASE WHEN amount & 224 = 0 THEN amount >> 8 ELSE 0 END,
         CASE WHEN amount & 224 = 32 THEN amount >> 8 ELSE 0 END,
+        CASE WHEN amount & 224 = 128 THEN amount >> 8 END,
         CASE WHEN amount & 224 = 64 THEN (amount >> 8)::integer ELSE 0 END,
         CASE WHEN amount & 224 = 96 THEN (amount >> 8)::integer ELSE 0 END
     FROM days
@@ -171,15 +184,13 @@ CREATE FUNCTION usage_parts(since timestamptz, until timestamptz, step interval,
     UNION ALL
     SELECT
         pieces.bucket, session.server_id, session.description_id, session.node_id,
-        cut.running, cut.waiting, cut.starts, cut.failures
+        cut.running, cut.waiting, cut.active, cut.starts, cut.failures
     FROM (
         -- always true: tells the planner that there are few
         SELECT bucket, piece FROM pieces WHERE piece && tstzrange(since, until)
     ) AS pieces
     CROSS JOIN LATERAL sessions_overlapping(lower(piece), upper(piece)) AS session
-    CROSS JOIN LATERAL usage_cut(
-        session.started_at, session.ready_at, session.ended_at, session.state, lower(piece),
-        upper(piece)) AS cut
+    CROSS JOIN LATERAL usage_cut(session, lower(piece), upper(piece)) AS cut
 $$;
 
 COMMENT ON FUNCTION usage_parts IS
@@ -190,8 +201,9 @@ CREATE FUNCTION usage_between(
     since timestamptz, until timestamptz, step interval, zone text DEFAULT 'UTC'
 ) RETURNS TABLE (
     bucket timestamptz, hub text, username text, profile text, image text, node text,
-    seconds double precision, waiting_seconds double precision, gib_hours double precision,
-    core_hours double precision, gpu_hours double precision, starts bigint, failures bigint)
+    seconds double precision, waiting_seconds double precision, active_seconds double precision,
+    gib_hours double precision, core_hours double precision, gpu_hours double precision,
+    starts bigint, failures bigint)
     LANGUAGE sql STABLE AS $$
     SELECT
         summed.bucket,
@@ -202,6 +214,7 @@ CREATE FUNCTION usage_between(
         node.word,
         (sum(running) / 1000000)::double precision,
         (sum(waiting) / 1000000)::double precision,
+        (sum(active) / 1000000)::double precision,
         sum(running / 3600000000 * requested.memory_gib),
         sum(running / 3600000000 * requested.cores),
         sum(running / 3600000000 * requested.gpus),
@@ -210,7 +223,7 @@ CREATE FUNCTION usage_between(
     FROM (
         SELECT
             part.bucket, server_id, description_id, node_id, sum(running) AS running,
-            sum(waiting) AS waiting, sum(part.starts) AS starts, sum(part.failures) AS failures
+            sum(waiting) AS waiting, sum(active) AS active, sum(part.starts) AS starts, sum(part.failures) AS failures
         FROM usage_parts(since, until, step, zone) AS part
         GROUP BY part.bucket, server_id, description_id, node_id
     ) AS summed
