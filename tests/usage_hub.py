@@ -14,10 +14,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from hub_process import HubProcess
-from service_fixtures import run_of
+from service_fixtures import event, run_of
 
 from jupyterhub_metrics.demo import history
 from jupyterhub_metrics.demo.history import SimulatedSession
+from jupyterhub_metrics.model import Event
 from jupyterhub_metrics.service.periods import Month
 
 UTC = timezone.utc
@@ -107,6 +108,7 @@ class UsageHub:
     async def _start(self) -> None:
         await self.hub.start()
         events = [told for session in self.past for told in history.events(self.hub.name, session)]
+        events += unseen_end(self.hub.name, self.month.previous.previous.since + timedelta(days=2))
         # someone who is not of the past, so that sums of the past stay true for everyone else
         running = {"image": "quay.io/jupyter/scipy-notebook:2026-11", "profile": "large"}
         events += run_of(
@@ -120,6 +122,15 @@ class UsageHub:
         for at in range(0, len(events), 900):
             await self.hub.post_events(events[at : at + 900])
         self.hub.client.close()
+
+
+def unseen_end(hub: str, started_at: datetime) -> list[Event]:
+    """A session of the user unda, before all others, whose end nobody saw, in an hour."""
+    of_session = {"username": "unda", "started_at": started_at}
+    after = started_at + timedelta(hours=2)
+    end = {"occurred_at": after, "not_before": after, "not_after": after + timedelta(hours=1)}
+    stopped = event(hub, "stopped", source="hub_start", reason="died", **end, **of_session)
+    return [*run_of(hub, started_at, None, username="unda"), stopped]
 
 
 def apart(work: Coroutine[Any, Any, Any]) -> Any:
