@@ -14,3 +14,6 @@ HUB_NAME_VARIABLE: Final = "JUPYTERHUB_METRICS_HUB_NAME"
 
 SCRAPE_SCOPE: Final = "custom:jupyterhub-metrics:scrape"
 """The Hub's scope whose holders may read metrics, where the service is told so."""
+
+READ_SCOPE: Final = "custom:jupyterhub-metrics:read"
+"""The Hub's scope whose holders see everybody's usage, or with ``!group=`` that of one group."""

@@ -33,3 +33,7 @@ class SourceUnavailable(MetricsError):
 
 class BackupRefused(MetricsError):
     """A backup cannot be written where it should, or is not one that can be restored there."""
+
+
+class UnknownZone(MetricsError):
+    """The database knows no time zone of that name."""

@@ -20,6 +20,7 @@ SERVER_VARIABLE = "JUPYTERHUB_METRICS_TEST_DSN"
 BRIDGE = Path(__file__).parent / "timescale"
 
 ON_BOTH = {
+    "test_dashboard_panels",
     "test_service_checker",
     "test_store",
     "test_store_active_hours",

@@ -1,7 +1,7 @@
-"""``needs(program)``: tests that a program from outside Python must be there for.
+"""``needs(program)``: tests that a program from outside Python must be there for, or a package.
 
-``needs("mount")`` asks for more than the program: that file systems may be mounted here. Where
-they may not, no setting can ask for it.
+``needs("mount")`` asks for more than the program: that file systems may be mounted here, and
+``needs("cgroups")`` that control groups may be made. Where they may not, no setting can ask for it.
 
 Loaded as a pytest plugin by ``conftest.py``. Where the program is missing, its tests are
 deselected and the summary says which and why; with ``JUPYTERHUB_METRICS_TEST_ALL=1`` that is an
@@ -10,12 +10,13 @@ error instead, so that a machine that must run everything cannot run less.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import tempfile
 from collections import defaultdict
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import pytest
 
@@ -31,15 +32,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Part the items; raises UsageError when all must run and a program is missing."""
     kept: list[pytest.Item] = []
-    forbidden: list[pytest.Item] = []
+    forbidden: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     missing: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         programs = [mark.args[0] for mark in item.iter_markers("needs")]
-        lacking = [program for program in programs if shutil.which(program) is None]
+        lacking = [
+            program for program in programs if program != "cgroups" and not _installed(program)
+        ]
         if lacking:
             missing[lacking[0]].append(item)
         elif "mount" in programs and not _may_mount():
-            forbidden.append(item)
+            forbidden["mount is not permitted"].append(item)
+        elif "cgroups" in programs and not _may_make_groups():
+            forbidden["control groups may not be made"].append(item)
         else:
             kept.append(item)
     if missing and os.environ.get(ALL_VARIABLE) == "1":
@@ -48,12 +53,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             "install what is missing or unset the variable"
         )
     why = {f"{program} is not installed": lost for program, lost in missing.items()}
-    if forbidden:
-        why["mount is not permitted"] = forbidden
+    why.update(forbidden)
     for reason, lost in why.items():
         config.hook.pytest_deselected(items=lost)
         config.stash[_DESELECTED][reason] = [item.nodeid for item in lost]
     items[:] = kept
+
+
+@cache
+def _installed(name: str) -> bool:
+    return shutil.which(name) is not None or importlib.util.find_spec(name) is not None
+
+
+def _may_make_groups() -> bool:
+    # only where a test asks, for it takes the software under test
+    from real_cgroups import may_make_groups
+
+    return may_make_groups()
 
 
 @lru_cache(maxsize=1)

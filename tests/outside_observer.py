@@ -23,13 +23,12 @@ from hub_client import Answer, HubClient
 from hub_process import HubProcess, until
 from kill_plan import Lane, Life
 
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.04
 HEARTBEAT_SECONDS = 0.1
 HEARD_SECONDS = 0.3
 """Answers that far apart are no silence."""
 
 ORPHAN_SECONDS = 3.0
-STUCK_SECONDS = 15.0
 REFUSED = (400, 404, 409, 429)
 
 
@@ -120,7 +119,6 @@ class OutsideObserver:
     async def over(self, attempt: Attempt) -> None:
         """Wait until neither the Hub nor ``/proc`` knows the server."""
         answers: list[Answer] = []
-        stuck_after = time.monotonic() + STUCK_SECONDS
 
         async def is_over() -> bool:
             self.raise_if_blind()
@@ -130,12 +128,10 @@ class OutsideObserver:
                 # a Hub that was killed has forgotten that it was to be stopped
                 by_service = "stopped_by_service" in attempt.stopped_by
                 await self._ask("DELETE", attempt, None, by_service)
-                if time.monotonic() > stuck_after and not attempt.lives:
-                    await self._restart_hub()
             return self._lacks(attempt, answers[-1])
 
         try:
-            await until(is_over, "the Hub ends a server", seconds=90, every_seconds=0.1)
+            await until(is_over, "the Hub ends a server", seconds=90, every_seconds=0.3)
         except AssertionError as error:
             raise AssertionError(f"{error}: {attempt}") from None
         attempt.over_by = answers[-1].answered_at
@@ -150,13 +146,6 @@ class OutsideObserver:
             attempt.orphaned = True
             attempt.process.kill()
             await until(lambda: not attempt.lives, "the orphan is gone")
-
-    async def _restart_hub(self) -> None:
-        """What an operator does when JupyterHub calls a server ready that has no process: it does
-        so for ever when a start is cancelled while the proxy is away."""
-        if self._hub.pid is not None:
-            await self._hub.kill()
-            await self._hub.start(service=False)
 
     async def is_shown_ready(self, attempt: Attempt) -> bool:
         answer = await self._ask("GET", attempt, None)

@@ -13,6 +13,7 @@ RULES = ROOT / "grafana" / "prometheus" / "jupyterhub-metrics.rules.yml"
 RULE_TESTS = ROOT / "tests" / "prometheus" / "rules.test.yml"
 
 _OURS = re.compile(r"(?<![\w:])jupyterhub_(?:metrics|user_group)_\w+")
+_RECORDED = re.compile(r"\w+:jupyterhub_metrics_\w+:\w+")
 
 
 def all_rules() -> list[dict[str, Any]]:
@@ -26,4 +27,14 @@ def alerts() -> list[dict[str, Any]]:
 
 def metrics_in_rules() -> set[str]:
     """Every series that a rule asks for, beside what other rules record."""
-    return {name for rule in all_rules() for name in _OURS.findall(rule["expr"])}
+    return series_in(*(rule["expr"] for rule in all_rules()))
+
+
+def series_in(*expressions: str) -> set[str]:
+    """Our series that these ask for, beside what rules record."""
+    return {name for expression in expressions for name in _OURS.findall(expression)}
+
+
+def recorded_in(*expressions: str) -> set[str]:
+    """What rules record that these ask for."""
+    return {name for expression in expressions for name in _RECORDED.findall(expression)}

@@ -20,6 +20,7 @@ from jupyterhub.utils import url_path_join
 
 from .. import _data
 from .._names import DATA_DIR_VARIABLE, DSN_FILE_VARIABLE, HUB_NAME_VARIABLE, SERVICE_NAME
+from . import summary
 from .actor import HUB_SHUTDOWN, HUB_START, acting, actor_of
 from .recorder import MetricsRecorder
 from .recorder_settings import DEFAULT_HUB_NAME
@@ -57,6 +58,7 @@ def template_folder() -> Path:
 def install() -> None:
     """Wrap what has to be wrapped; a second call changes nothing."""
     _wrap_spawner_class()
+    _wrap_init_handlers()
     _wrap(JupyterHub, "init_role_creation", _init_role_creation)
     _wrap(JupyterHub, "init_role_assignment", _init_role_assignment)
     _wrap(JupyterHub, "init_spawners", _init_spawners)
@@ -90,6 +92,24 @@ def _wrap_spawner_class() -> None:
 
     setattr(validate, _MARK, original)
     trait.validate = validate
+
+
+def _wrap_init_handlers() -> None:
+    """Let the Hub's own pages ask for a summary of usage."""
+    original = JupyterHub.init_handlers
+    if hasattr(original, _MARK):
+        return
+
+    @functools.wraps(original)
+    def init_handlers(app: Any) -> None:
+        original(app)
+        if "MetricsRecorder" in app.config:
+            app.handlers[:0] = app.add_url_prefix(
+                app.hub_prefix, [(f"/{summary.PATH}", summary.SummaryHandler)]
+            )
+
+    setattr(init_handlers, _MARK, original)
+    JupyterHub.init_handlers = init_handlers
 
 
 async def _init_role_creation(original: Callable[..., Awaitable[Any]], app: Any) -> Any:

@@ -22,7 +22,7 @@ DEFAULT_POLL_SECONDS = 30.0
 
 def leftover(note: Note) -> Note:
     """The note of a run that may live on, where a new start of the same server does not find it."""
-    return replace(note, spawner_id=-abs(note.spawner_id))
+    return replace(note, spawner_id=-abs(note.spawner_id), gone_at=None)
 
 
 def is_leftover(note: Note) -> bool:

@@ -15,7 +15,8 @@ class Note:
     """What is open, by the id of the Hub's spawner row.
 
     ``username`` is the name the session's id is derived from; ``current_username`` follows a
-    rename. ``alive_at`` is the last moment at which the server was known to be there.
+    rename. ``alive_at`` is the last moment at which the server was known to be there, ``gone_at``
+    the first at which a poll said since that it was not.
     """
 
     spawner_id: int
@@ -27,6 +28,7 @@ class Note:
     ready: bool
     alive_at: datetime
     stopping_by: str | None = None
+    gone_at: datetime | None = None
 
     def to_row(self) -> tuple[object, ...]:
         """As ``keep_note`` of ``sql/outbox`` takes it."""
@@ -40,12 +42,13 @@ class Note:
             int(self.ready),
             self.stopping_by,
             isoformat(self.alive_at),
+            None if self.gone_at is None else isoformat(self.gone_at),
         )
 
 
 def note_from_row(row: tuple[Any, ...]) -> Note:
     """A note from a row of ``notes``, the query of ``sql/outbox``."""
-    spawner_id, session, username, current, server_name, started, ready, by, alive = row
+    spawner_id, session, username, current, server_name, started, ready, by, alive, gone = row
     return Note(
         spawner_id=spawner_id,
         session_id=uuid.UUID(session),
@@ -56,6 +59,7 @@ def note_from_row(row: tuple[Any, ...]) -> Note:
         ready=bool(ready),
         stopping_by=by,
         alive_at=_moment(alive),
+        gone_at=None if gone is None else _moment(gone),
     )
 
 

@@ -24,7 +24,8 @@ class Ending:
     ``found_gone`` is True if the poll at the beginning of the stop (or an earlier one) said that
     the process was gone, False if that poll said it was alive, None if there was no such poll.
     ``exit_status`` is the first status a poll gave that was not None: later ones may be made up
-    (KubeSpawner deletes the pod within ``poll`` and then reports 1).
+    (KubeSpawner deletes the pod within ``poll`` and then reports 1). ``awaiting_answer``: its
+    process had been started.
     """
 
     owner: str
@@ -109,7 +110,7 @@ def _end_of_start(ending: Ending) -> Outcome:
         return Outcome(
             kind="failed",
             not_before=ending.alive_at,
-            not_after=max(ending.alive_at, ending.now),
+            not_after=max(ending.alive_at, ending.gone_at or ending.now),
             reason="hub_restarted",
             source="hub_start",
         )
@@ -127,7 +128,8 @@ def _end_of_start(ending: Ending) -> Outcome:
         not_before=ending.now,
         not_after=ending.now,
         reason=reason,
-        actor=ending.actor if reason == "cancelled" else None,
+        # a poll ends a start only where the Hub has forgotten that somebody cancelled it
+        actor=ending.actor if reason == "cancelled" and ending.actor != HUB_POLL else None,
         exit_status=exit_status,
         error=class_name(ending.error) if reason == "exception" else None,
     )

@@ -19,7 +19,7 @@ from traitlets import Instance
 
 from .._clock import utc_now
 from ..model import Event
-from .actor import HUB_POLL, HUB_START, actor_of, current_actor
+from .actor import HUB_POLL, HUB_START, acting, actor_of, current_actor
 from .alive import AliveNotes, Later, StartsUnderWay, on_the_loop
 from .auth_facts import read_person, usable_paths
 from .delivery import Delivery
@@ -33,6 +33,7 @@ from .outcome import Ending, Outcome, decide, end_of_leftover, exit_status_of
 from .recorder_settings import RecorderSettings
 from .rejection import Request, current_request, mark_recorded, reason_of_rejection
 from .runs import Run, Runs, SpawnerRow, row_id
+from .unwatched import Unwatched
 
 
 class MetricsRecorder(RecorderSettings):
@@ -59,6 +60,7 @@ class MetricsRecorder(RecorderSettings):
         self._starts = StartsUnderWay(self._still_starting, later)
         self._leftovers = Leftovers(self._alive, self._leftover_gone, wall, self.log)
         self._first_polls = FirstPolls(self.log)
+        self._unwatched = Unwatched(self._serves, self.log)
         self._person_paths = usable_paths(self.auth_state_facts, self.log)
         self._people: dict[int, dict[str, str]] = {}
 
@@ -87,6 +89,7 @@ class MetricsRecorder(RecorderSettings):
             await self.delivery.stop()
         await self._first_polls.close()
         await self._leftovers.close()
+        await self._unwatched.close()
         self._starts.close()
         self._alive.close()
         await asyncio.to_thread(self.outbox.checkpoint)
@@ -129,27 +132,30 @@ class MetricsRecorder(RecorderSettings):
         if started_at is None:
             return
         mark_recorded()
-        run = self._runs.begin(spawner, started_at)
-        note = self._runs.new_note(spawner, run)
-        stale = self.outbox.note(note.spawner_id)
-        if stale is not None:
+        stale = self.outbox.note(row_id(spawner))
+        if stale is not None and stale.gone_at is not None:
+            self._end_stale(spawner, stale)
+        elif stale is not None:
             self.log.warning(
                 "Server %s: found an open session that began at %s; expected none at a new start; "
                 "its end was not seen and drift settles it",
                 spawner._log_name,
                 stale.started_at,
             )
+        run = self._runs.begin(spawner, started_at)
+        note = self._runs.new_note(spawner, run)
         facts = self._new_facts(spawner, run) | self._people.pop(row_id(spawner), {})
         facts |= read_extra_facts(spawner, self.extra_facts, self.log)
         self._append([self._event(note, "requested", started_at, facts=facts)], keep=note)
         self._starts.begin(note.spawner_id, getattr(spawner, "poll_interval", 0))
 
     @harmless
-    def ready(self, spawner: Any) -> None:
+    def ready(self, spawner: Any, source: str = "hub") -> None:
         """The server answered and is routed; at the Hub's start: it is still running."""
         note = self._runs.note(spawner)
         hub_starts = current_actor() == HUB_START
-        inferred = note is None or hub_starts
+        if note is None or hub_starts:
+            source = "hub_start"
         if note is None:
             started_at = self._runs.started(spawner)
             if started_at is None:
@@ -170,8 +176,8 @@ class MetricsRecorder(RecorderSettings):
             known,
             "ready",
             now,
-            not_before=note.alive_at if inferred else None,
-            source="hub_start" if inferred else "hub",
+            not_before=None if source == "hub" else note.alive_at,
+            source=source,
             facts=self._new_facts(spawner, run),
         )
         self._append([event], keep=known)
@@ -213,12 +219,23 @@ class MetricsRecorder(RecorderSettings):
                 run.gone_at = run.exit_status = None
             if note is not None:
                 self._alive.seen(note, run.alive_at)
-                self._notice_rename(spawner, note, run)
+                note = self._notice_rename(spawner, note, run)
+                self._note_gone(note, run)
         elif run.gone_at is None and run.found_gone is not False:
             run.exit_status = exit_status_of(status)
             run.gone_at = run.clock.now()
-            if note is not None and note.ready:
-                run.found_gone = True
+            if note is not None:
+                self._note_gone(note, run)
+                run.found_gone = run.found_gone or note.ready or None
+
+    @harmless
+    def notified(self, spawner: Any, status: Any) -> None:
+        """A poll of the Hub has said something, and all that waited for an end has been told."""
+        note = self._runs.note(spawner)
+        if note is None:
+            return
+        if spawner.active if status is not None else spawner.ready and not note.ready:
+            self._unwatched.look_after(spawner)
 
     @harmless
     def stopping(self, spawner: Any) -> None:
@@ -263,7 +280,7 @@ class MetricsRecorder(RecorderSettings):
         ending = replace(
             self._ending(note, run),
             error=error,
-            awaiting_answer=bool(getattr(spawner, "_waiting_for_response", False)),
+            awaiting_answer=_awaiting_answer(spawner),
             status_is_kubespawners=hasattr(spawner, "pod_name"),
         )
         facts = {} if note.ready else self._new_facts(spawner, run)
@@ -290,6 +307,23 @@ class MetricsRecorder(RecorderSettings):
             run = self._runs.of(note)
             run.alive_at = run.clock.now()
             self._alive.seen(note, run.alive_at)
+
+    def _serves(self, spawner: Any) -> None:
+        """Its start was cancelled, and the Hub goes on with it as if it were not."""
+        self.ready(spawner, "hub_poll")
+
+    def _end_stale(self, spawner: Any, note: Note) -> None:
+        """A poll had found it gone, and the Hub did nothing about it before this new start."""
+        run = self._runs.of(note)
+        run.found_gone = True
+        with acting(HUB_POLL):
+            ending = replace(self._ending(note, run), awaiting_answer=_awaiting_answer(spawner))
+        self._record_end(note, run, decide(ending), {})
+
+    def _note_gone(self, note: Note, run: Run) -> None:
+        """What a poll said outlives the Hub: perhaps it is killed before it acts on it."""
+        if note.gone_at != run.gone_at:
+            self._append([], keep=replace(note, gone_at=run.gone_at))
 
     def _failed_before_start(self, spawner: Any, error: BaseException | None) -> None:
         """The authenticator's ``pre_spawn_start`` raised: no start, no session."""
@@ -367,7 +401,10 @@ class MetricsRecorder(RecorderSettings):
         self._runs.forget(note)
         self._starts.end(note.spawner_id)
         self._alive.forget(note)
-        self._append(events, keep=keep, drop=note.spawner_id)
+        kept = self.outbox.note(note.spawner_id)
+        # one of an older run, of which nobody has told the end yet, stays
+        is_its_own = kept is not None and kept.session_id == note.session_id
+        self._append(events, keep=keep, drop=note.spawner_id if is_its_own else None)
         if run.clock.stepped_back:
             self.log.warning(
                 "Server %s/%s: found the Hub's clock set back during its session; its length "
@@ -404,3 +441,10 @@ class MetricsRecorder(RecorderSettings):
         self.outbox.append(events, keep=keep, drop=drop)
         if events and self.delivery is not None:
             self.delivery.wake()
+
+
+def _awaiting_answer(spawner: Any) -> bool:
+    """Whether a start that ends now had a process; where a poll ends it, its state tells."""
+    if current_actor() == HUB_POLL:
+        return bool(spawner.orm_spawner.state)
+    return bool(getattr(spawner, "_waiting_for_response", False))

@@ -72,6 +72,9 @@ class Runs:
         """The note of the spawner's present run; one of an older run does not count."""
         note = self._outbox.note(row_id(spawner))
         started = spawner.orm_spawner.started
+        if started is None and (run := self._runs.get(row_id(spawner))):
+            # the Hub has cleared it
+            started = run.started_at
         if note is None or started is None:
             return note
         return note if same_start(aware(started), note.started_at) else None
@@ -98,11 +101,12 @@ class Runs:
         return unknown
 
     def of(self, note: Note) -> Run:
-        """What this process has seen of a noted run; empty after a restart of the Hub."""
+        """What was seen of a noted run: after a restart of the Hub, what its note tells."""
         run = self._runs.get(note.spawner_id)
         if run is None:
             clock = self._clock(note.alive_at)
-            run = self._runs[note.spawner_id] = Run(clock, note.alive_at, note.started_at)
+            run = Run(clock, note.alive_at, note.started_at, gone_at=note.gone_at)
+            self._runs[note.spawner_id] = run
         return run
 
     def begin(self, spawner: Any, started_at: datetime) -> Run:
@@ -128,8 +132,8 @@ class Runs:
     def _clock(self, not_before: datetime) -> SessionClock:
         return SessionClock(not_before, wall=self._wall, monotonic=self._monotonic)
 
-    def forget(self, note: Note) -> Run | None:
-        return self._runs.pop(note.spawner_id, None)
+    def forget(self, note: Note) -> None:
+        self._runs.pop(note.spawner_id, None)
 
 
 def row_id(spawner: Any) -> int:

@@ -17,6 +17,7 @@ from .._names import (
     DATA_DIR_VARIABLE,
     DSN_FILE_VARIABLE,
     HUB_NAME_VARIABLE,
+    READ_SCOPE,
     SCRAPE_SCOPE,
     SERVICE_NAME,
 )
@@ -124,7 +125,7 @@ def setup(
     _add_service(c, url, secrets["api_token"], environment if managed else None)
     _grant_access(c)
     _grant_scopes(c)
-    _define_scope(c)
+    _define_scopes(c)
     _add_templates(c)
     install()
 
@@ -188,8 +189,10 @@ def _add_service(c: Config, url: str, api_token: str, environment: dict[str, str
         "name": SERVICE_NAME,
         "url": url,
         "api_token": api_token,
-        # The page only shows people their own usage, on the Hub's own behalf.
+        # Pages only show, on the Hub's own behalf, what people may see in the Hub's own view.
         "oauth_no_confirm": True,
+        # A login carries who may read what; see docs/access.md.
+        "oauth_client_allowed_scopes": [READ_SCOPE],
         "display": False,
     }
     if environment is not None:
@@ -228,10 +231,13 @@ def _grant_scopes(c: Config) -> None:
     _append(c.JupyterHub, "load_roles", role)
 
 
-def _define_scope(c: Config) -> None:
-    """Name the scope that lets Prometheus scrape; nobody has it until a role grants it."""
+def _define_scopes(c: Config) -> None:
+    """Name the scopes of ours; nobody has one until a role grants it."""
     c.JupyterHub["custom_scopes"].update(
-        {SCRAPE_SCOPE: {"description": "Scrape the metrics of jupyterhub-metrics"}}
+        {
+            SCRAPE_SCOPE: {"description": "Scrape the metrics of jupyterhub-metrics"},
+            READ_SCOPE: {"description": "Read everybody's usage, or that of a group"},
+        }
     )
 
 

@@ -33,6 +33,8 @@ class RecordingSpawner:
     """Mixed in before the deployment's class by :func:`recording`."""
 
     recorded_class: type
+    notifying: int = 0
+    """How many polls wait for what the Hub does about the end that they found."""
 
     async def run_auth_state_hook(self, auth_state: Any) -> None:
         if recorder := recorder_of(self):
@@ -81,6 +83,17 @@ class RecordingSpawner:
             recorder.poll_raised(self, error)
             raise
         recorder.polled(self, status, began)
+        return status
+
+    async def poll_and_notify(self) -> Any:
+        self.notifying += 1
+        try:
+            status = await super().poll_and_notify()  # type: ignore[misc]
+        finally:
+            self.notifying -= 1
+        recorder = recorder_of(self)
+        if recorder is not None and not self.notifying:
+            recorder.notified(self, status)
         return status
 
     async def poll_unrecorded(self) -> Any:

@@ -1,4 +1,4 @@
-"""Who is asking for a page, and what they may see. Called by the page handlers."""
+"""Who is asking, as the Hub says. Called by the handlers; what they may see is in ``access``."""
 
 from __future__ import annotations
 
@@ -10,20 +10,6 @@ from jupyterhub.services.auth import HubOAuth, HubOAuthenticated, UserNotAllowed
 from tornado.web import HTTPError
 
 from .._private_files import read_secret
-
-
-def is_operator(user: Mapping[str, Any]) -> bool:
-    """Whether the person may see everybody's usage. The one place that decides it.
-
-    ``user`` is the Hub's model of the user or service.
-    """
-    return user.get("kind", "user") == "user" and user.get("admin") is True
-
-
-def may_see(user: Mapping[str, Any], username: str) -> bool:
-    """Whether the person may see the page of ``username``."""
-    is_self = user.get("kind", "user") == "user" and user.get("name") == username
-    return is_self or is_operator(user)
 
 
 def make_hub_auth(data_dir: Path, environment: Mapping[str, str]) -> HubOAuth | None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from .. import _data
 from ..model import isoformat
+from .access import Viewer
+from .figures import amount_in_words
+from .wording import hours_in_words
 
 
 class Pages:
@@ -30,20 +34,29 @@ class Pages:
         )
         self._templates.globals.update(hub_url=hub_url, prefix=prefix)
         self._templates.filters["moment"] = moment
+        self._templates.filters["hours"] = hours_in_words
+        self._templates.filters["amount"] = amount_in_words
+        self._templates.filters["path"] = path_segment
 
     def render(
         self,
         template: str,
         *,
         user: Mapping[str, Any] | None,
+        viewer: Viewer | None,
         asset_url: Callable[[str], str],
         **values: Any,
     ) -> str:
-        """The page as text; ``user`` is the Hub's model of the visitor, ``asset_url`` gives the
-        address of one of our own files."""
+        """The page as text; ``user`` is the Hub's model of the visitor, ``viewer`` what they may
+        see, ``asset_url`` gives the address of one of our own files."""
         return self._templates.get_template(template).render(
-            user=user, asset_url=asset_url, **values
+            user=user, viewer=viewer, asset_url=asset_url, **values
         )
+
+
+def path_segment(name: str) -> str:
+    """A name as one segment of an address; ``urlencode`` of Jinja would keep slashes."""
+    return quote(name, safe="")
 
 
 def moment(at: datetime) -> Markup:

@@ -9,21 +9,43 @@ from tornado.web import Application
 
 from .. import _data
 from .auth import Visitor
-from .handlers import base, health, ingest, metrics, page
+from .handlers import (
+    api,
+    base,
+    health,
+    ingest,
+    metrics,
+    page,
+    recording,
+    samples,
+    summary,
+    tables,
+    usage,
+)
 from .wiring import Wiring
 
 ENDPOINTS: dict[str, type[Any]] = {
-    "": page.UsageHandler,
-    "users/<name>": page.UsageHandler,
+    "": usage.UsageHandler,
+    "users": tables.UsersHandler,
+    "users/<name>": usage.UsageHandler,
+    "groups": tables.GroupsHandler,
+    "groups/<name>": tables.GroupHandler,
+    "usage": tables.UsageByHandler,
+    "running": tables.RunningHandler,
+    "recording": recording.RecordingHandler,
+    "api": recording.ApiPageHandler,
     "oauth_callback": page.CallbackHandler,
     "api/v1/events": ingest.IngestHandler,
+    "api/v1/samples": samples.SamplesHandler,
+    "api/v1/summary": summary.SummaryHandler,
+    "api/v1/openapi.json": api.DocumentHandler,
+    "api/v1/<resource>": api.ResourceHandler,
     "health/live": health.LiveHandler,
     "health/ready": health.ReadyHandler,
     "metrics": metrics.MetricsHandler,
 }
 """Every address under the prefix, as the documentation lists them."""
 
-_NAME = "([^/]+)"
 ASSETS = _data.path("share", "jupyter", "jupyterhub-metrics", "static")
 
 
@@ -33,8 +55,9 @@ def make_application(wiring: Wiring, cookie_secret: bytes) -> Application:
     rules: list[tuple[Any, ...]] = []
     for endpoint, handler in ENDPOINTS.items():
         if wiring.hub_auth is None and issubclass(handler, Visitor):
-            handler = page.LoginNotPossible
-        pattern = re.escape(endpoint).replace("<name>", _NAME)
+            is_json = issubclass(handler, base.JSONHandler)
+            handler = page.TokenNotKnown if is_json else page.LoginNotPossible
+        pattern = re.sub("<[a-z]+>", "([^/]+)", re.escape(endpoint))
         rules.append((f"{prefix}{pattern}", handler))
     rules.append((prefix.rstrip("/"), base.AddSlash))
     return Application(
@@ -43,6 +66,7 @@ def make_application(wiring: Wiring, cookie_secret: bytes) -> Application:
         wiring=wiring,
         cookie_secret=cookie_secret,
         xsrf_cookies=True,
+        compress_response=True,
         log_function=base.log_request,
         static_handler_class=base.Asset,
         static_path=str(ASSETS),

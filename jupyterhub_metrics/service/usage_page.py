@@ -1,174 +1,108 @@
-"""What the page "My usage" shows, made from sessions and a clock. Pure.
+"""What one user's page shows, made from usage, sessions and a clock. Pure.
 
-Called by ``handlers.page``. The month is the calendar month in UTC; hours are cut at its
-boundaries, so that two months never count the same second.
+Called by ``handlers.usage``. Hours are cut at the period's boundaries, so that two months never
+count the same second.
 """
 
 from __future__ import annotations
 
-from calendar import month_name
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from uuid import UUID
+from datetime import date, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
 
 from ..model import Session
-from .wording import duration_in_words, end_in_words, hours_in_words
+from ..store import SeenSession, UsageRow
+from .drawings import Calendar, Timeline, calendar_of, timeline_of
+from .figures import Amounts, Figure, figures_of
+from .page_period import Period
+from .session_rows import Row, Running, row_of, running_of, server_of
 
-MAX_ROWS = 500
-MAX_SESSIONS = 20_000
-"""More sessions of one user in one month are not added up; the page then says so."""
+ROWS: Final = 50
+"""Sessions in a page's table at most; the others are on the next page."""
 
-
-@dataclass(frozen=True)
-class Running:
-    """A server that starts or runs now; ``facts`` are those that are known, with their labels."""
-
-    server: str
-    started_at: datetime
-    starting: bool
-    for_words: str
-    facts: tuple[tuple[str, str], ...]
-    simulated: bool
-
-
-@dataclass(frozen=True)
-class Row:
-    """A session of the month, newest first. Times are None where they are not known.
-
-    ``ended_after`` and ``ended_before`` are there only for an end that nobody saw.
-    """
-
-    server: str
-    started_at: datetime
-    ready_words: str | None
-    ended_at: datetime | None
-    ended_after: datetime | None
-    ended_before: datetime | None
-    duration_words: str | None
-    whole_words: str | None
-    end_words: str
-    state: str
-    simulated: bool
+MAX_DRAWN: Final = 500
+"""Sessions in the timeline at most; the page then says that it draws the newest."""
 
 
 @dataclass(frozen=True)
 class UsagePage:
-    """Everything the page says. ``since`` and ``until`` bound the month, half-open."""
+    """Everything the page says. ``next_place`` is where the table goes on, None at its end."""
 
     username: str
     own: bool
-    now: datetime
-    since: datetime
-    until: datetime
-    hours_words: str
-    session_count: int
-    failed_count: int
-    incomplete: bool
+    period: Period
+    amounts: Amounts
+    figures: tuple[Figure, ...]
     running: tuple[Running, ...]
+    calendar: Calendar
+    timeline: Timeline
+    drawn_all: bool
     rows: tuple[Row, ...]
-    hidden_count: int
-
-    @property
-    def month(self) -> str:
-        return f"{month_name[self.since.month]} {self.since.year}"
+    next_place: tuple[datetime, str] | None
 
     @property
     def simulated(self) -> bool:
         return any(row.simulated for row in self.rows)
 
 
-def month_of(now: datetime) -> tuple[datetime, datetime]:
-    """The calendar month in UTC that ``now`` lies in, as ``[since, until)``."""
-    utc = now.astimezone(timezone.utc)
-    since = utc.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    year, month = (since.year + 1, 1) if since.month == 12 else (since.year, since.month + 1)
-    return since, since.replace(year=year, month=month)
-
-
 def usage_page(
     username: str,
     viewer: str,
-    sessions: Sequence[Session],
-    now: datetime,
-    last_activity: Mapping[UUID, datetime] | None = None,
+    period: Period,
+    amounts: Amounts,
+    before: Amounts,
+    days: Sequence[UsageRow],
+    running: Sequence[SeenSession],
+    sessions: Sequence[SeenSession],
+    listed: Sequence[SeenSession],
+    *,
+    hidden: bool,
 ) -> UsagePage:
-    """The page of ``username`` as ``viewer`` sees it.
+    """The page of ``username`` (or of its pseudonym) as ``viewer`` sees it.
 
-    ``sessions`` are those that overlap the month of ``now``, newest first; at most
-    ``MAX_SESSIONS``, of which the newest ``MAX_ROWS`` become rows. ``last_activity`` is the last
-    activity that a check saw, by session.
+    ``before`` is what the period is compared with; ``days`` is usage by day of the period's zone
+    from the calendar's beginning; ``sessions`` are the newest of the period, at most ``MAX_DRAWN``,
+    ``listed`` those of the table and one more if there are more. ``hidden``: without names of
+    servers and people.
     """
-    since, until = month_of(now)
-    counted = [session for session in sessions if session.state != "failed"]
-    open_sessions = [session for session in counted if session.ended_at is None]
-    seconds = sum(session.seconds_between(since, until, now) for session in counted)
-    shown = sessions[:MAX_ROWS]
-    active = last_activity or {}
+    zone, now = period.zone, period.now
+    shown = listed[:ROWS]
+    last = shown[-1].session if len(listed) > ROWS else None
+    seconds_by_day: dict[date, float] = {}
+    for row in days:
+        day = row.bucket.astimezone(ZoneInfo(zone)).date()
+        seconds_by_day[day] = seconds_by_day.get(day, 0.0) + row.seconds
+    drawn: list[Session] = [seen.session for seen in sessions]
     return UsagePage(
         username=username,
         own=username == viewer,
-        now=now,
-        since=since,
-        until=until,
-        hours_words=hours_in_words(seconds),
-        session_count=len(counted),
-        failed_count=len(sessions) - len(counted),
-        incomplete=len(sessions) >= MAX_SESSIONS,
-        running=tuple(_running(session, now) for session in open_sessions),
-        rows=tuple(
-            _row(session, viewer, since, until, now, active.get(session.id)) for session in shown
+        period=period,
+        amounts=amounts,
+        figures=figures_of(amounts, before),
+        running=tuple(running_of(seen, now, hidden=hidden, username=username) for seen in running),
+        calendar=calendar_of(seconds_by_day, period.drawn_until, zone),
+        timeline=timeline_of(
+            drawn,
+            [server_of(session, hidden=hidden) for session in drawn],
+            period.since,
+            period.until,
+            zone,
+            now,
         ),
-        hidden_count=len(sessions) - len(shown),
-    )
-
-
-def _server(session: Session) -> str:
-    return session.display_name or session.server_name or "default server"
-
-
-def _running(session: Session, now: datetime) -> Running:
-    known = (
-        ("Profile", session.profile),
-        ("Image", session.image),
-        ("Node", session.node),
-    )
-    return Running(
-        server=_server(session),
-        started_at=session.started_at,
-        starting=session.state == "starting",
-        for_words=duration_in_words((now - session.started_at).total_seconds()),
-        facts=tuple((label, value) for label, value in known if value),
-        simulated=session.simulated,
-    )
-
-
-def _row(
-    session: Session,
-    viewer: str,
-    since: datetime,
-    until: datetime,
-    now: datetime,
-    last_activity_at: datetime | None,
-) -> Row:
-    waiting = session.waiting_seconds()
-    seen = session.ended_after == session.ended_before
-    duration, whole = None, None
-    if session.state in ("running", "ended"):
-        in_month = session.seconds_between(since, until, now)
-        duration = duration_in_words(in_month)
-        if session.seconds(now) > in_month:
-            whole = duration_in_words(session.seconds(now))
-    return Row(
-        server=_server(session),
-        started_at=session.started_at,
-        ready_words=None if waiting is None else duration_in_words(waiting),
-        ended_at=session.ended_at,
-        ended_after=None if seen else session.ended_after,
-        ended_before=None if seen else session.ended_before,
-        duration_words=duration,
-        whole_words=whole,
-        end_words=end_in_words(session, viewer, last_activity_at),
-        state=session.state,
-        simulated=session.simulated,
+        drawn_all=len(sessions) < MAX_DRAWN,
+        rows=tuple(
+            row_of(
+                seen,
+                viewer,
+                period.since,
+                period.until,
+                now,
+                hidden=hidden,
+                username=username,
+            )
+            for seen in shown
+        ),
+        next_place=None if last is None else (last.started_at, str(last.id)),
     )

@@ -10,13 +10,16 @@ from time import perf_counter
 from typing import Any
 
 from .._clock import utc_now
+from .api.cursors import Cursors
 from .checker import Checker
 from .credentials import HubSecrets
 from .database import Database
 from .directory import Directory
 from .metrics import Metrics
 from .pages import Pages
+from .privacy import Privacy
 from .scrape_access import ScrapeAccess
+from .server_tokens import ServerTokens
 from .snapshots import Snapshots
 from .upkeeper import Upkeeper
 
@@ -45,12 +48,14 @@ class Requests:
 
 @dataclass(frozen=True)
 class Wiring:
-    """The parts of a running service. ``prefix`` begins and ends with a slash."""
+    """The parts of a running service. ``prefix`` begins and ends with a slash; ``further_hubs`` are
+    those that the Hub's operators see beside their own."""
 
     prefix: str
     hub_name: str
     hub_secrets: HubSecrets
     scrape_access: ScrapeAccess
+    server_tokens: ServerTokens
     max_body_bytes: int
     database: Database
     metrics: Metrics
@@ -59,6 +64,9 @@ class Wiring:
     hub_auth: Any
     security_headers: dict[str, str]
     upkeeper: Upkeeper
+    cursors: Cursors
+    privacy: Privacy
+    further_hubs: tuple[str, ...] = ()
     checker: Checker | None = None
     directory: Directory | None = None
     requests: Requests = field(default_factory=Requests)

@@ -1,7 +1,8 @@
-"""Puts sessions into words for people. Pure; called by ``service.usage_page``."""
+"""Puts sessions into words for people. Pure; called by what makes pages."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -30,15 +31,24 @@ _FAILURES: Final = {
     "unseen": "nobody saw why",
 }
 
+_SOMEBODY: Final = "its user"
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
 
 
-def end_in_words(session: Session, viewer: str, last_activity_at: datetime | None = None) -> str:
+def end_in_words(
+    session: Session,
+    viewer: str,
+    last_activity_at: datetime | None = None,
+    *,
+    hidden: bool = False,
+) -> str:
     """Why the session ended, or what it does now, told to the user named ``viewer``.
 
     ``last_activity_at`` is the last activity that a check saw, if one did. An unfamiliar
-    reason, such as one that a newer Hub sends, is shown as it came.
+    reason, such as one that a newer Hub sends, is shown as it came. ``hidden``: without names.
     """
+    if hidden:
+        session = replace(session, username=_SOMEBODY, ended_by=_unnamed(session))
     if session.state == "starting":
         return "starting"
     if session.state == "running":
@@ -57,6 +67,14 @@ def end_in_words(session: Session, viewer: str, last_activity_at: datetime | Non
     if reason == "oom_killed":
         return f"killed: {_memory_in_words(session)}"
     return _STOPS.get(reason) or f"ended: {_plain(reason)}"
+
+
+def _unnamed(session: Session) -> str | None:
+    """Who asked, without a name; a service is nobody in particular."""
+    kind, name = _name(session.ended_by)
+    if kind != "user":
+        return session.ended_by
+    return f"user:{_SOMEBODY}" if name == session.username else None
 
 
 def _failure_in_words(session: Session, viewer: str) -> str:
@@ -142,6 +160,16 @@ def bytes_in_words(size: int) -> str:
     return f"{amount:.1f} {units[0]}"
 
 
+def use_in_words(asked_bytes: int | None, peak_bytes: int) -> str:
+    """What was used of the memory that was asked for, if some was."""
+    peak = bytes_in_words(peak_bytes)
+    if asked_bytes is None:
+        return f"used at most {peak}"
+    if peak_bytes > asked_bytes:
+        return f"asked for {bytes_in_words(asked_bytes)}, used up to {peak}"
+    return f"asked for {bytes_in_words(asked_bytes)}, never used more than {peak}"
+
+
 def duration_in_words(seconds: float) -> str:
     """``seconds`` as ``2 d 03 h``, ``2 h 05 min``, ``5 min 07 s`` or ``7 s``.
 
@@ -164,3 +192,8 @@ def hours_in_words(seconds: float) -> str:
     """Hours with one decimal; what is used but would round to nothing is ``< 0.1``."""
     hours = max(0.0, seconds) / 3600
     return "< 0.1" if 0 < hours < 0.1 else f"{hours:,.1f}"
+
+
+def number_in_words(number: float) -> str:
+    """``number`` with as many decimals as it needs, at most two."""
+    return f"{number:,.2f}".rstrip("0").rstrip(".")

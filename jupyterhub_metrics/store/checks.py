@@ -24,8 +24,9 @@ class CheckedSession:
     ``original_username`` is the one of its identity, which its events carry. ``last_event_at``,
     ``alive_at`` and ``recorded`` speak of what the Hub's recorder told: its latest event, the
     latest that saw the server alive, whether it told anything at all, and (``stop_failed``) whether
-    a stop raised, after which it alone knows the server. ``seen_at`` is the last
-    moment at which an earlier check saw it running; the rest is what that check measured.
+    a stop raised, after which it alone knows the server. ``shown_ready``: a check concluded from
+    the Hub's API that it was ready. ``seen_at`` is the last moment at which an earlier check saw
+    it running; the rest is what that check measured.
     """
 
     id: UUID
@@ -50,6 +51,7 @@ class CheckedSession:
     alive_at: datetime | None = None
     recorded: bool = False
     stop_failed: bool = False
+    shown_ready: bool = False
     seen_at: datetime | None = None
     polled_at: datetime | None = None
     active_seconds: float | None = None

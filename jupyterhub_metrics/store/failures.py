@@ -13,7 +13,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 
-from ..errors import ConfigurationError, DatabaseUnavailable, MetricsError, SchemaMismatch
+from ..errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    MetricsError,
+    SchemaMismatch,
+    UnknownZone,
+)
 
 CONNECTION_LOST = (
     OSError,
@@ -56,7 +62,7 @@ def place(dsn: str) -> str:
 
 @contextmanager
 def translated(dsn: str) -> Iterator[None]:
-    """Raises DatabaseUnavailable, SchemaMismatch or ConfigurationError in place of asyncpg's."""
+    """Raises errors of this software in place of asyncpg's."""
     try:
         yield
     except (asyncpg.PostgresError, asyncio.TimeoutError, *CONNECTION_LOST) as error:
@@ -102,6 +108,8 @@ def translation(error: BaseException, dsn: str) -> MetricsError:
             f"the database forbids {where} what is needed: {text}; expected the owner of the "
             "schema; grant it, or use another user"
         )
+    if isinstance(error, asyncpg.InvalidParameterValueError) and "time zone" in text:
+        return UnknownZone(f"found {text}; expected the name of a zone, as Europe/Berlin")
     if isinstance(error, asyncpg.DiskFullError):
         return DatabaseUnavailable(
             f"found the disk of the database at {where} full: {text}; expected room for what is "

@@ -7,10 +7,9 @@ any batches, give the same rows.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -36,7 +35,10 @@ from .locks import hub_locks
 from .people import Person, Statement, order_sources, say, statements_of
 from .present import Present
 from .queries import query
+from .reading import Reading
 from .rebuild import Differences, Progress, differences, rebuild, silent
+from .resources import Resources
+from .rows import session_of
 from .schema import Policy, prepare
 from .upkeep import UpkeepRound, UpkeepRules, upkeep_round
 
@@ -146,6 +148,8 @@ class Store:
         self._max_attempts = pool.get_max_size() + 1
         self.capabilities = capabilities
         self.present = Present(self._fetch)
+        self.resources = Resources(self._fetch)
+        self.reading = Reading(self._fetch)
 
     async def ingest(self, events: Sequence[Event]) -> IngestResult:
         """Store the events and bring their sessions up to date, in one transaction.
@@ -177,7 +181,7 @@ class Store:
     ) -> list[Session]:
         """At most ``limit`` sessions of a user that overlap ``[since, until)``, newest first."""
         rows = await self._fetch("sessions_of_user", hub, username, since, until, limit)
-        return [_session(row) for row in rows]
+        return [session_of(row) for row in rows]
 
     async def sessions_to_check(
         self,
@@ -375,13 +379,3 @@ async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> fr
     except UNSTORABLE as error:
         raise _Unstorable(" ".join(str(error).split())) from error
     return frozenset(row["id"] for row in rows)
-
-
-_SESSION_FIELDS: Final = tuple(field.name for field in fields(Session))
-
-
-def _session(row: asyncpg.Record) -> Session:
-    values = {name: row[name] for name in _SESSION_FIELDS}
-    values["groups"] = tuple(values["groups"] or ())
-    values["user_options"] = json.loads(values["user_options"] or "{}")
-    return Session(**values)

@@ -41,8 +41,13 @@ ARCHIVED: Final = (
     "hourly_image_rows",
     "hourly_counted",
     "hourly_changed",
+    "session_samples",
 )
-"""All tables of the schema, small ones first. What a migration adds comes in here."""
+"""All tables of the schema that are kept, small ones first. What a migration adds comes in
+here."""
+
+FORGETTING: Final = frozenset({"rings", "monitor_samples_ring"})
+"""Tables that forget by themselves and are in no backup; samplers make them again."""
 
 STATE: Final = frozenset({"usage_closed", "hourly_counted", "people_sources", "pseudonym_key"})
 """Those that have rows in an empty database too."""

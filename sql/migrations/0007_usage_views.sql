@@ -223,7 +223,8 @@ CREATE FUNCTION usage_between(
     FROM (
         SELECT
             part.bucket, server_id, description_id, node_id, sum(running) AS running,
-            sum(waiting) AS waiting, sum(active) AS active, sum(part.starts) AS starts, sum(part.failures) AS failures
+            sum(waiting) AS waiting, sum(active) AS active, sum(part.starts) AS starts,
+            sum(part.failures) AS failures
         FROM usage_parts(since, until, step, zone) AS part
         GROUP BY part.bucket, server_id, description_id, node_id
     ) AS summed

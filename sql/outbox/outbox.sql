@@ -18,7 +18,8 @@ CREATE TABLE IF NOT EXISTS set_aside (
 );
 
 -- name: create_notes
--- What is open: one row per server that the Hub runs, with when it was last seen alive.
+-- What is open: one row per server that the Hub runs, with when it was last seen alive, and
+-- when a poll then found it gone.
 CREATE TABLE IF NOT EXISTS notes (
     spawner_id INTEGER PRIMARY KEY,
     session_id TEXT NOT NULL,
@@ -28,7 +29,8 @@ CREATE TABLE IF NOT EXISTS notes (
     started_at TEXT NOT NULL,
     ready INTEGER NOT NULL,
     stopping_by TEXT,
-    alive_at TEXT NOT NULL
+    alive_at TEXT NOT NULL,
+    gone_at TEXT
 );
 
 -- name: add_event
@@ -55,14 +57,14 @@ SELECT count(*) FROM set_aside;
 
 -- name: notes
 SELECT spawner_id, session_id, username, current_username, server_name, started_at, ready,
-       stopping_by, alive_at
+       stopping_by, alive_at, gone_at
 FROM notes ORDER BY spawner_id;
 
 -- name: keep_note
 INSERT OR REPLACE INTO notes (
     spawner_id, session_id, username, current_username, server_name, started_at, ready,
-    stopping_by, alive_at
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+    stopping_by, alive_at, gone_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: drop_note
 DELETE FROM notes WHERE spawner_id = ?;

@@ -48,6 +48,7 @@ SELECT
     told.alive_at,
     told.recorded,
     told.stop_failed,
+    told.shown_ready,
     session_activity.seen_at,
     session_activity.polled_at,
     session_activity.active_seconds,
@@ -63,7 +64,8 @@ CROSS JOIN LATERAL (
             WHERE kind IN ('ready', 'renamed') AND source LIKE 'hub%' AND source <> 'hub_api'
         ) AS alive_at,
         bool_or(source LIKE 'hub%' AND source <> 'hub_api') AS recorded,
-        bool_or(kind = 'stop_failed') AS stop_failed
+        bool_or(kind = 'stop_failed') AS stop_failed,
+        bool_or(kind = 'ready' AND source = 'hub_api') AS shown_ready
     FROM event_details AS events
     WHERE events.filed_at = sessions.started_at AND events.session_id = sessions.id
 ) AS told

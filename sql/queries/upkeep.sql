@@ -28,8 +28,8 @@ SELECT min(at) FROM polls WHERE at < $1;
 SELECT hourly_count($1, 3);
 
 -- name: hours_uncounted_from
--- When the first hour ended that should be counted and is not; the one that runs is not due,
--- whatever clock $1 is by.
+-- When the first hour ended that should be counted and is not.
+-- The one that runs is not due, whatever clock $1 is by.
 SELECT min(hour) + interval '1 hour'
 FROM hourly_uncounted
 WHERE hour + interval '1 hour' <= least($1, now());

@@ -7,10 +7,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from dashboards import all_panels
 from hub_process import free_port
 from prometheus_client.parser import text_string_to_metric_families as plain
 from prometheus_process import prometheus_of
-from prometheus_rules import RULE_TESTS, RULES, metrics_in_rules
+from prometheus_rules import (
+    RULE_TESTS,
+    RULES,
+    all_rules,
+    metrics_in_rules,
+    recorded_in,
+    series_in,
+)
 from service_fixtures import RunningService, data_dir, run_of, running_service
 from traitlets.config import Config
 
@@ -28,6 +36,14 @@ FACTS = {
     "memory_guarantee_bytes": 2 * GIB,
     "cpu_limit_cores": 1.5,
 }
+
+PANEL_EXPRESSIONS = [
+    expression
+    # as Grafana puts them in
+    .replace("$__rate_interval", "1m").replace("$hub", ".*")
+    for panel in all_panels()
+    for expression in panel.expressions
+]
 
 pytestmark = [pytest.mark.needs("prometheus"), pytest.mark.needs("promtool")]
 
@@ -54,7 +70,7 @@ async def lead_a_life(service: RunningService) -> None:
         *run_of(service.hub, now - 3 * hour, hour, username="cy", reason="stopped_by_user"),
     ]
     recorder = {"outbox_events": 3, "outbox_oldest_seconds": 1.5, "lost_events": 0}
-    body = {**service.batch(*events), "recorder": {**recorder, "set_aside_events": 0}}
+    body = {**service.batch(*events), "recorder": {**recorder, "set_aside_events": 0, "faults": 0}}
     assert (await service.post(body)).code == 200
 
 
@@ -107,6 +123,9 @@ async def test_prometheus_reads_what_the_database_says(
                 },
             )
             assert await prometheus.query('ALERTS{alertstate="firing"}') == {}
+            for expression in PANEL_EXPRESSIONS:
+                answer = await prometheus.ask("query", query=expression)
+                assert answer is not None, f"Prometheus does not understand {expression}"
 
 
 async def test_promtool_finds_nothing_to_object_to(data_dir: Path, postgres_dsn: str) -> None:
@@ -117,6 +136,9 @@ async def test_promtool_finds_nothing_to_object_to(data_dir: Path, postgres_dsn:
     promtool("check", "metrics", text=scraped)
     names = {sample.name for family in plain(scraped.decode()) for sample in family.samples}
     assert metrics_in_rules() <= names
+    assert series_in(*PANEL_EXPRESSIONS) <= names
+    recorded = {rule["record"] for rule in all_rules() if "record" in rule}
+    assert recorded_in(*PANEL_EXPRESSIONS) <= recorded
 
 
 def test_the_rules_are_rules_and_fire_when_they_should() -> None:

@@ -90,7 +90,7 @@ def test_an_administrator_sees_everybodys_page_and_leaves_a_trace(
     assert page.status == 200
     assert "Usage of alice" in page.text
     assert "stopped by alice" in page.text
-    assert "Operator 'admin' read the usage of 'alice'" in hub.log.read_text()
+    assert "Operator 'admin' read the usage of user 'alice'" in hub.log.read_text()
 
 
 def test_odd_names_are_escaped(visit: Visit) -> None:

@@ -290,7 +290,15 @@ async def test_the_writer_changes_no_event_and_no_schema(made: Roles) -> None:
     )
 
 
-async def test_the_sampler_may_do_nothing_yet(made: Roles) -> None:
+RING_FUNCTIONS = {
+    "ring_open", "ring_write", "ring_recent", "ring_resize", "ring_clean", "ring_state",
+    "record_pod_samples",
+}  # fmt: skip
+
+
+async def test_the_sampler_executes_the_functions_of_the_ring_and_nothing_else(
+    made: Roles,
+) -> None:
     async with made.connected("sampler") as sampler:
         everything = await relations(sampler, "r p v m")
         routines = [
@@ -299,7 +307,8 @@ async def test_the_sampler_may_do_nothing_yet(made: Roles) -> None:
                 "SELECT format('%I(%s)', proname, array_to_string(array_fill('NULL'::text, "
                 "ARRAY[pronargs]), ',')) AS called FROM pg_proc "
                 "WHERE pronamespace = 'public'::regnamespace AND prokind = 'f' "
-                "AND prorettype <> 'trigger'::regtype"
+                "AND prorettype <> 'trigger'::regtype AND proname <> ALL ($1)",
+                list(RING_FUNCTIONS),
             )
         ]
     assert len(everything) > 8
@@ -308,10 +317,32 @@ async def test_the_sampler_may_do_nothing_yet(made: Roles) -> None:
         "sampler",
         *(f"SELECT * FROM {name}" for name in everything),
         *(f"SELECT {called}" for called in routines),
+        "INSERT INTO monitor_samples_ring (slot, node_flag, node_name) VALUES (1, TRUE, 'n')",
         "CREATE TABLE mine (one integer)",
         "CREATE TEMPORARY TABLE mine (one integer)",
     )
-    assert await rights_of(made, "sampler") == {"schema USAGE": {"public"}}
+    assert await rights_of(made, "sampler") == {
+        "schema USAGE": {"public"},
+        "routine EXECUTE": RING_FUNCTIONS,
+    }
+
+
+async def test_the_sampler_runs_rings_that_readers_read(made: Roles) -> None:
+    one = '[{"sample_time": 1000, "node_flag": true, "node_name": "n1"}]'
+    async with made.connected("sampler") as sampler:
+        for name in ("monitor_samples_ring", "performance_metrics"):
+            await sampler.execute("SELECT ring_open($1, 5, TRUE, TRUE)", name)
+            await sampler.execute("SELECT ring_write($1, $2)", name, one)
+            [row] = await sampler.fetch("SELECT * FROM ring_recent($1, 5)", name)
+            assert (row["sample_time"], row["source"]) == (1000, "psutil")
+            assert await sampler.fetchval("SELECT held FROM ring_state($1)", name) == 1
+            await sampler.execute("SELECT ring_resize($1, 3)", name)
+            assert await sampler.fetchval("SELECT ring_clean($1, 1)", name) == 1
+    await made.tries("sampler", "SELECT * FROM performance_metrics")
+    async with made.connected("reader") as reader:
+        for name in ("monitor_samples_ring", "performance_metrics"):
+            await reader.fetch(f"SELECT * FROM {name}")
+    await made.tries("reader", "DELETE FROM performance_metrics")
 
 
 async def test_the_owner_migrates_and_what_it_makes_is_nobody_elses(made: Roles) -> None:
@@ -354,12 +385,11 @@ async def test_what_is_printed_is_what_the_catalog_holds(made: Roles) -> None:
     only_inserted = re.search(r"^  SELECT, INSERT  +([^A-Z]+)$", told["writer"], re.MULTILINE)
     assert only_inserted is not None
     assert set(only_inserted[1].replace(",", " ").split()) == set(await append_only(made))
-    assert [line.split() for line in told["sampler"].splitlines()[1:]] == [
-        ["set", "search_path=public"],
-        ["set", "statement_timeout=10s"],
-        ["database", "CONNECT"],
-        ["schema", "USAGE", "on", "public"],
-    ]
+    said = " ".join(told["sampler"].partition("\n")[2].split())
+    assert said == (
+        "set search_path=public set statement_timeout=10s database CONNECT "
+        f"EXECUTE {', '.join(sorted(RING_FUNCTIONS))} schema USAGE on public"
+    )
     assert "TRUNCATE" in told["owner"]
     assert max(map(len, done.stdout.splitlines())) <= 100
 

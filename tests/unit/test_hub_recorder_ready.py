@@ -31,7 +31,7 @@ class Moments:
             poll_interval=POLL_SECONDS,
             name="",
             user=SimpleNamespace(name="ada", groups=[]),
-            orm_spawner=SimpleNamespace(id=1, started=T0),
+            orm_spawner=SimpleNamespace(id=1, started=T0, state={}),
             user_options={},
             handler=None,
             _log_name="ada",
@@ -161,6 +161,76 @@ def test_one_found_dead_without_a_note_had_run_if_its_spawner_has_a_state(
     ended = moments.last(kind)
     assert (ended["occurred_at"], ended["not_after"]) == (wire(0), wire(50))
     assert ended["reason"] == reason
+
+
+def test_when_a_poll_found_it_gone_outlives_the_hub(moments: Moments) -> None:
+    """The Hub was killed before it ended the server, or waited for its proxy meanwhile."""
+    moments.recorder.requested(moments.spawner)
+    moments.recorder.ready(moments.spawner)
+    moments.recorder.polled(moments.spawner, None, at(30))
+    moments.pass_until(60)
+    moments.recorder.polled(moments.spawner, -9, at(60))
+    moments.hub_is_killed()
+    moments.seconds = 900
+    with acting(HUB_START):
+        moments.spawner.orm_spawner.started = None
+        moments.recorder.settle_unknown(lambda: [SpawnerRow(1, "ada", "", None)])
+    stopped = moments.last("stopped")
+    assert (stopped["occurred_at"], stopped["not_after"]) == (wire(30), wire(60))
+
+
+def test_the_note_of_an_older_run_is_not_taken_for_that_of_a_run_nobody_noted(
+    moments: Moments,
+) -> None:
+    """The disk was full when the first ended and the second began, and then the Hub was killed."""
+    moments.recorder.requested(moments.spawner)
+    moments.hub_is_killed()
+    moments.spawner.orm_spawner.started = at(100)
+    moments.seconds = 200
+    with acting(HUB_START):
+        moments.recorder.stopping(moments.spawner)
+        moments.recorder.polled(moments.spawner, 0, at(200))
+        moments.spawner.orm_spawner.started = None
+        moments.recorder.ended(moments.spawner, None)
+        second = moments.last("failed")
+        moments.recorder.settle_unknown(lambda: [SpawnerRow(1, "ada", "", None)])
+        first = moments.last("failed")
+    assert [
+        (one["started_at"], one["occurred_at"], one["not_after"]) for one in (first, second)
+    ] == [
+        (wire(0), wire(0), wire(200)),
+        (wire(100), wire(100), wire(200)),
+    ]
+    assert moments.recorder.outbox.notes() == []
+
+
+def test_a_server_that_is_there_after_all_has_not_gone(moments: Moments) -> None:
+    moments.recorder.requested(moments.spawner)
+    moments.recorder.ready(moments.spawner)
+    moments.recorder.polled(moments.spawner, 1, at(30))
+    moments.recorder.polled(moments.spawner, None, at(60))
+    [note] = moments.recorder.outbox.notes()
+    assert note.gone_at is None
+    moments.seconds = 90
+    assert moments.found_dead()["occurred_at"] == wire(60)
+
+
+def test_a_new_start_ends_the_run_that_a_poll_found_gone(moments: Moments) -> None:
+    moments.recorder.requested(moments.spawner)
+    moments.recorder.ready(moments.spawner)
+    moments.seconds = 30
+    moments.recorder.polled(moments.spawner, -9, at(30))
+    moments.seconds = 900
+    moments.spawner.orm_spawner.started = at(900)
+    moments.recorder.requested(moments.spawner)
+    *_, stopped, requested = (json.loads(item.body) for item in moments.recorder.outbox.waiting(10))
+    assert (stopped["kind"], stopped["reason"], stopped["not_after"]) == (
+        *("stopped", "died"),
+        wire(30),
+    )
+    assert (requested["kind"], requested["started_at"]) == ("requested", wire(900))
+    [note] = moments.recorder.outbox.notes()
+    assert (note.started_at, note.gone_at) == (at(900), None)
 
 
 def test_a_start_that_takes_long_is_vouched_for_while_the_hub_lives(moments: Moments) -> None:

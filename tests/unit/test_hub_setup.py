@@ -12,7 +12,7 @@ from jupyterhub.app import JupyterHub
 from jupyterhub.spawner import LocalProcessSpawner, SimpleLocalProcessSpawner
 from traitlets.config import Config
 
-from jupyterhub_metrics._names import SCRAPE_SCOPE
+from jupyterhub_metrics._names import READ_SCOPE, SCRAPE_SCOPE
 from jupyterhub_metrics.errors import ConfigurationError
 from jupyterhub_metrics.hub import config_file, hooks, setup
 from jupyterhub_metrics.hub.hooks import ACCESS_SCOPE, SERVICE_NAME, merge_user_roles
@@ -322,13 +322,13 @@ def test_the_subconfig_file_sets_up_like_the_call(clean_environment):
 
 
 @pytest.mark.parametrize("given", [{}, {"custom:theirs:read": {"description": "Theirs"}}])
-def test_the_scope_to_scrape_with_is_defined_beside_the_deployments_own(given):
+def test_the_scopes_are_defined_beside_the_deployments_own(given):
     c = Config()
     if given:
         c.JupyterHub.custom_scopes = given
     setup(c)
     setup(c)
     app = JupyterHub(config=c)
-    assert set(app.custom_scopes) == {*given, SCRAPE_SCOPE}
-    granted = [role for role in app.load_roles if SCRAPE_SCOPE in role.get("scopes", ())]
+    assert set(app.custom_scopes) == {*given, SCRAPE_SCOPE, READ_SCOPE}
+    granted = [r for r in app.load_roles if {SCRAPE_SCOPE, READ_SCOPE} & {*r.get("scopes", ())}]
     assert not granted, "nobody has it until a role of theirs grants it"

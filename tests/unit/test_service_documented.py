@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from traitlets.config import Application
 
-from jupyterhub_metrics.service.app import MetricsService
 from jupyterhub_metrics.service.routes import ENDPOINTS
+from jupyterhub_metrics.service.settings import Settings
 
 DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "service.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `([^`]*)`(?: \(the root\))? \|(.*)$", DOCUMENTATION, re.MULTILINE)
-SETTINGS = MetricsService.class_own_traits(config=True)
+SETTINGS = Settings.class_own_traits(config=True)
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))

@@ -60,6 +60,12 @@ def test_what_checks_saw_narrows_an_end_that_a_lost_outbox_made_wide() -> None:
     assert (end.kind, end.reason, end.exit_status) == ("corrected", "died", 1)
 
 
+def test_a_failed_start_that_only_the_hubs_api_called_ready_stays_as_it_was_told() -> None:
+    """A corrected end would count as the check's own, and with it that it was ready."""
+    known = ended(0, 3600, state="failed", seen_at=at(3300), shown_ready=True)
+    assert not compare(known, hub_view(3700)).corrections
+
+
 def test_an_end_that_is_as_narrow_as_checks_know_stays() -> None:
     assert not compare(ended(3300, 3600, seen_at=at(3300)), hub_view(3700)).corrections
     assert not compare(ended(3600, 3600, seen_at=at(3300)), hub_view(3700)).corrections

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
+from ..access import Viewer
 from ..wiring import Wiring
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class SecureHandler(RequestHandler):
 class JSONHandler(SecureHandler):
     """For programs: errors are ``{"error": one line, "field": what it is about}``."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> Any:
         self.set_header("Cache-Control", "no-store")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -97,15 +98,22 @@ class PageHandler(SecureHandler):
     def prepare(self) -> Any:
         self.set_header("Cache-Control", "private, no-store")
 
-    def render_page(self, template: str, **values: Any) -> None:
+    def render_page(self, template: str, *, viewer: Viewer | None = None, **values: Any) -> None:
         # an error may come before anyone was asked who is visiting
         user = getattr(self, "_current_user", None)
-        page = self.wiring.pages.render(template, user=user, asset_url=self.static_url, **values)
+        page = self.wiring.pages.render(
+            template, user=user, viewer=viewer, asset_url=self.static_url, **values
+        )
         self.finish(page)
 
+    def refuse(self, status: int, text: str | None = None) -> None:
+        """The page that says why there is none."""
+        text = text or HTTP_ERROR_TEXTS.get(status, self._reason)
+        self.set_status(status)
+        self.render_page("error.html", status=status, text=text)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        text = HTTP_ERROR_TEXTS.get(status_code, self._reason)
-        self.render_page("error.html", status=status_code, text=text)
+        self.refuse(status_code)
 
 
 class NotFound(PageHandler):

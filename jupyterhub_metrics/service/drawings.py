@@ -1,0 +1,160 @@
+"""What pages draw without a script: a calendar of days and a timeline of sessions. Pure.
+
+Called by :mod:`.usage_page`. Templates turn it into SVG; colours are the stylesheet's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from ..model import Session
+from .periods import in_zone
+from .wording import duration_in_words
+
+CALENDAR_WEEKS: Final = 27
+MAX_LANES: Final = 12
+TIMELINE_UNITS: Final = 1000
+_LEVELS: Final = (0.0, 1.0, 4.0, 8.0)
+"""Hours above which a day is drawn one step darker."""
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day; ``level`` is 0 (nothing) to 4. ``week`` and ``weekday`` count from 0, Monday."""
+
+    day: date
+    seconds: float
+    week: int
+    weekday: int
+    level: int
+    words: str
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Weeks of days, the last with the period's last day. ``months`` are labels by week."""
+
+    days: tuple[Day, ...]
+    months: tuple[tuple[int, str], ...]
+    words: str
+
+
+def calendar_since(until: datetime, zone: str) -> datetime:
+    """When the calendar begins that ends at ``until``."""
+    return in_zone(_first_monday(_last_day(until, zone)), zone)
+
+
+def calendar_of(seconds_by_day: Mapping[date, float], until: datetime, zone: str) -> Calendar:
+    """The calendar that ends at ``until``; a day that is missing has no seconds."""
+    last = _last_day(until, zone)
+    first = _first_monday(last)
+    days = []
+    months: list[tuple[int, str]] = []
+    for number in range((last - first).days + 1):
+        day = first + timedelta(days=number)
+        seconds = seconds_by_day.get(day, 0.0)
+        week = number // 7
+        if day.day <= 7 and day.weekday() == 0:
+            months.append((week, day.strftime("%b")))
+        days.append(
+            Day(
+                day=day,
+                seconds=seconds,
+                week=week,
+                weekday=day.weekday(),
+                level=_level(seconds),
+                words=f"{day.isoformat()}: {_amount(seconds)}",
+            )
+        )
+    most = max(days, key=lambda day: day.seconds)
+    told = f"; the most on {most.day.isoformat()}, {_amount(most.seconds)}" if most.seconds else ""
+    words = f"Hours by day from {first.isoformat()} to {last.isoformat()}{told}"
+    return Calendar(tuple(days), tuple(months), words)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A session in the timeline, in thousandths of its length."""
+
+    begins: float
+    width: float
+    kind: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Sessions by server, ``ticks`` at the beginnings of days. ``hidden`` lanes are not drawn."""
+
+    lanes: tuple[tuple[str, tuple[Bar, ...]], ...]
+    ticks: tuple[float, ...]
+    hidden: int
+    words: str
+
+
+def timeline_of(
+    sessions: Sequence[Session],
+    names: Sequence[str],
+    since: datetime,
+    until: datetime,
+    zone: str,
+    now: datetime,
+) -> Timeline:
+    """``names`` are what the sessions' servers are called, in the order of ``sessions``."""
+    length = (until - since).total_seconds()
+
+    def place(moment: datetime) -> float:
+        share = (moment - since).total_seconds() / length
+        return round(min(max(share, 0.0), 1.0) * TIMELINE_UNITS, 2)
+
+    lanes: dict[str, list[Bar]] = {}
+    for session, name in sorted(
+        zip(sessions, names, strict=True), key=lambda pair: pair[0].started_at
+    ):
+        begins = place(session.started_at)
+        ends = place(min(session.ended_at or now, until))
+        lanes.setdefault(name, []).append(
+            Bar(begins, max(ends - begins, 1.5), session.state, _session_words(session, name, zone))
+        )
+    drawn = sorted(lanes.items())[:MAX_LANES]
+    days = (until - since).days
+    every = max(1, days // 31)
+    first = since.astimezone(ZoneInfo(zone)).date()
+    ticks = [place(in_zone(first + timedelta(days=n), zone)) for n in range(1, days + 1, every)]
+    return Timeline(
+        lanes=tuple((name, tuple(bars)) for name, bars in drawn),
+        ticks=tuple(tick for tick in ticks if 0 < tick < TIMELINE_UNITS),
+        hidden=len(lanes) - len(drawn),
+        words=f"{len(sessions)} sessions on {len(lanes)} servers; the table below lists them",
+    )
+
+
+def _session_words(session: Session, name: str, zone: str) -> str:
+    began = session.started_at.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M")
+    if session.ended_at is None:
+        return f"{name}, {session.state} since {began}"
+    if session.state == "failed":
+        return f"{name}, did not start at {began}"
+    length = (session.ended_at - session.started_at).total_seconds()
+    return f"{name}, from {began} for {duration_in_words(length)}"
+
+
+def _amount(seconds: float) -> str:
+    return duration_in_words(seconds) if seconds else "nothing"
+
+
+def _level(seconds: float) -> int:
+    return sum(1 for hours in _LEVELS if seconds > hours * 3600)
+
+
+def _last_day(until: datetime, zone: str) -> date:
+    return (until - timedelta(microseconds=1)).astimezone(ZoneInfo(zone)).date()
+
+
+def _first_monday(last: date) -> date:
+    monday = last - timedelta(days=last.weekday())
+    return monday - timedelta(weeks=CALENDAR_WEEKS - 1)

@@ -1,0 +1,329 @@
+"""What pages and the REST API read: usage, sessions, users and groups, a page at a time.
+
+Called by the service. Who may read what is decided there. Every method raises DatabaseUnavailable,
+and UnknownZone for a time zone that the database does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, Literal
+from uuid import UUID
+
+import asyncpg
+
+from ..model import Session
+from .resources import Measured, Overasking, measured_of
+from .rows import session_of
+
+Fetch = Callable[..., Awaitable[Sequence[asyncpg.Record]]]
+
+Dimension = Literal["user", "group", "server", "profile", "image", "node", "hub"]
+Step = Literal["hour", "day", "week", "month"]
+
+STEPS: Final[dict[Step, str]] = {
+    "hour": "1 hour",
+    "day": "1 day",
+    "week": "7 days",
+    "month": "1 month",
+}
+
+
+@dataclass(frozen=True)
+class Window:
+    """``[since, until)``, and in which zone and steps it is divided; no step: not at all."""
+
+    since: datetime
+    until: datetime
+    zone: str = "UTC"
+    step: Step | None = None
+
+
+@dataclass(frozen=True)
+class UsageRow:
+    """Usage of one bucket by one value of the dimension; None where it is not known.
+
+    ``bucket`` is the beginning of the window where that is not divided. ``users`` are those with
+    a server that ran. Hours are of what was requested.
+    """
+
+    bucket: datetime
+    hub: str
+    value: str | None
+    users: int
+    seconds: float
+    waiting_seconds: float
+    active_seconds: float | None
+    gib_hours: float | None
+    core_hours: float | None
+    gpu_hours: float | None
+    starts: int
+    failures: int
+
+
+@dataclass(frozen=True)
+class UserRow:
+    """One user's usage in a window, and its place in the order that was asked for."""
+
+    hub: str
+    username: str
+    seconds: float
+    gib_hours: float | None
+    core_hours: float | None
+    gpu_hours: float | None
+    starts: int
+    failures: int
+    person_id: int
+    sort_key: float
+    full_name: str | None
+    department: str | None
+    total: int
+
+
+@dataclass(frozen=True)
+class UserOrder:
+    """``column`` is one of ``USER_ORDERS``; ``search`` is a part of a name, or None for all who
+    used something."""
+
+    column: str = "seconds"
+    descending: bool = True
+    search: str | None = None
+
+
+USER_ORDERS: Final = (
+    "username",
+    "seconds",
+    "gib_hours",
+    "core_hours",
+    "gpu_hours",
+    "starts",
+    "failures",
+)
+
+
+@dataclass(frozen=True)
+class SeenSession:
+    """A session with what checks and samplers measured of it; ``total`` counts all that were asked
+    for."""
+
+    session: Session
+    active_seconds: float | None
+    last_activity_at: datetime | None
+    total: int | None = None
+    measured: Measured | None = None
+
+
+@dataclass(frozen=True)
+class KnownGroup:
+    """A group that somebody is in now."""
+
+    hub: str
+    group_name: str
+    members: int
+
+
+@dataclass(frozen=True)
+class HowSeen:
+    """Of one Hub's sessions: how many, how many concluded in some part, how many unseen ends."""
+
+    hub: str
+    sessions: int
+    inferred: int
+    unseen_ends: int
+
+
+SessionPlace = tuple[datetime, UUID]
+"""Start and id of the last session of the page before."""
+
+
+class Reading:
+    """Asks the store's own database."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+
+    async def usage_of_user(
+        self, hub: str, username: str, window: Window, by: Dimension
+    ) -> list[UsageRow]:
+        """One user's usage, by bucket, most seconds first."""
+        rows = await self._fetch("usage_of_user_by", hub, username, *_divided(window), by)
+        return [UsageRow(*row.values()) for row in rows]
+
+    async def usage_of_group(
+        self, hub: str, group: str, window: Window, by: Dimension
+    ) -> list[UsageRow]:
+        """One group's usage, by bucket, most seconds first."""
+        rows = await self._fetch("usage_of_group_by", hub, group, *_divided(window), by)
+        return [UsageRow(*row.values()) for row in rows]
+
+    async def usage_by_groups(
+        self, hubs: Sequence[str], window: Window, groups: Sequence[str] | None = None
+    ) -> list[UsageRow]:
+        """Usage of all groups or of those named, by bucket, most seconds first."""
+        named = None if groups is None else list(groups)
+        rows = await self._fetch("usage_by_groups", list(hubs), *_divided(window), named)
+        return [UsageRow(*row.values()) for row in rows]
+
+    async def usage_of_all(
+        self, hubs: Sequence[str], window: Window, by: Dimension
+    ) -> list[UsageRow]:
+        """Everybody's usage, by bucket, most seconds first."""
+        if by == "group":
+            return await self.usage_by_groups(hubs, window)
+        rows = await self._fetch("usage_of_all_by", list(hubs), *_divided(window), by)
+        return [UsageRow(*row.values()) for row in rows]
+
+    async def users(
+        self,
+        hubs: Sequence[str],
+        window: Window,
+        order: UserOrder,
+        after: UserRow | None,
+        limit: int,
+    ) -> list[UserRow]:
+        """Users with their usage, at most ``limit`` that come after ``after``."""
+        place = (
+            (None, None, None, None)
+            if after is None
+            else (after.sort_key, after.username, after.hub, after.person_id)
+        )
+        key, username, hub, person_id = place
+        rows = await self._fetch(
+            "users_page",
+            list(hubs),
+            window.since,
+            window.until,
+            order.search,
+            order.column,
+            order.descending,
+            key,
+            username,
+            hub,
+            limit,
+            person_id,
+        )
+        return [UserRow(**dict(row)) for row in rows]
+
+    async def sessions_of_user(
+        self,
+        hub: str,
+        username: str,
+        window: Window,
+        server_name: str | None,
+        after: SessionPlace | None,
+        limit: int,
+    ) -> list[SeenSession]:
+        """A user's sessions that overlap the window, newest first."""
+        rows = await self._fetch(
+            "sessions_of_user_page",
+            hub,
+            username,
+            window.since,
+            window.until,
+            server_name,
+            *(after or (None, None)),
+            limit,
+        )
+        return await self._measured([_seen(row) for row in rows])
+
+    async def sessions_of_group(
+        self,
+        hub: str,
+        group: str,
+        window: Window,
+        server_name: str | None,
+        after: SessionPlace | None,
+        limit: int,
+    ) -> list[SeenSession]:
+        """A group's sessions that overlap the window, newest first."""
+        rows = await self._fetch(
+            "sessions_of_group_page",
+            hub,
+            group,
+            window.since,
+            window.until,
+            server_name,
+            *(after or (None, None)),
+            limit,
+        )
+        return await self._measured([_seen(row) for row in rows])
+
+    async def sessions_of_all(
+        self,
+        hubs: Sequence[str],
+        window: Window,
+        server_name: str | None,
+        after: SessionPlace | None,
+        limit: int,
+    ) -> list[SeenSession]:
+        """Everybody's sessions that overlap the window, newest first."""
+        rows = await self._fetch(
+            "sessions_of_all_page",
+            list(hubs),
+            window.since,
+            window.until,
+            server_name,
+            *(after or (None, None)),
+            limit,
+        )
+        return await self._measured([_seen(row) for row in rows])
+
+    async def running(
+        self,
+        hubs: Sequence[str],
+        username: str | None,
+        group: str | None,
+        after: SessionPlace | None,
+        limit: int,
+    ) -> list[SeenSession]:
+        """What starts or runs, of one user, one group or everybody, newest first."""
+        rows = await self._fetch(
+            "running_page", list(hubs), username, group, *(after or (None, None)), limit
+        )
+        return await self._measured([_seen(row, row["total"]) for row in rows])
+
+    async def overasking(self, hubs: Sequence[str]) -> list[Overasking]:
+        """By Hub, profile and image, the most memory that nobody touched first."""
+        rows = await self._fetch("overasking", list(hubs))
+        return [Overasking(*row.values()) for row in rows]
+
+    async def _measured(self, seen: list[SeenSession]) -> list[SeenSession]:
+        """The same, each with what samplers measured of it."""
+        measured = await measured_of(self._fetch, [one.session.id for one in seen])
+        return [replace(one, measured=measured.get(one.session.id)) for one in seen]
+
+    async def groups(self, hubs: Sequence[str]) -> list[KnownGroup]:
+        """The groups that somebody is in now, by name."""
+        return [KnownGroup(*row.values()) for row in await self._fetch("groups_known", list(hubs))]
+
+    async def servers_of_user(self, hub: str, username: str) -> list[str]:
+        """The names of all servers that a user ever had; the default one is empty."""
+        rows = await self._fetch("servers_of_user", hub, username)
+        return [row["server_name"] for row in rows]
+
+    async def user_is_known(self, hub: str, username: str) -> bool:
+        """Whether a Hub ever told of this user."""
+        return bool(await self._fetch("user_is_known", hub, username))
+
+    async def usernames(self, hubs: Sequence[str]) -> list[tuple[str, str]]:
+        """Hub and name of everyone who ever had a server, in no order."""
+        rows = await self._fetch("usernames_of_hubs", list(hubs))
+        return [(row["hub"], row["username"]) for row in rows]
+
+    async def how_seen(
+        self, hubs: Sequence[str], since: datetime, until: datetime
+    ) -> list[HowSeen]:
+        """How the sessions that began in ``[since, until)`` became known, by Hub."""
+        rows = await self._fetch("how_sessions_were_seen", list(hubs), since, until)
+        return [HowSeen(*row.values()) for row in rows]
+
+
+def _divided(window: Window) -> tuple[datetime, datetime, str | None, str]:
+    step = None if window.step is None else STEPS[window.step]
+    return window.since, window.until, step, window.zone
+
+
+def _seen(row: asyncpg.Record, total: int | None = None) -> SeenSession:
+    return SeenSession(session_of(row), row["active_seconds"], row["last_activity_at"], total)

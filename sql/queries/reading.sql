@@ -1,0 +1,385 @@
+-- name: usage_of_user_by
+-- One user's usage by bucket and by one thing more.
+-- Of the user $2 of the Hub $1 in [$3, $4), by $7; buckets of $5 in the zone $6, or one where $5
+-- is NULL.
+SELECT
+    bucket,
+    min(hub) AS hub,
+    value,
+    CASE WHEN sum(running) > 0 THEN 1 ELSE 0 END::bigint AS users,
+    sum(running) / 1000000.0::double precision AS seconds,
+    sum(waiting) / 1000000.0::double precision AS waiting_seconds,
+    sum(active) AS active_seconds,
+    sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
+    sum(running / 3600000000.0::double precision * cores) AS core_hours,
+    sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
+    sum(starts)::bigint AS starts,
+    sum(failures)::bigint AS failures
+FROM (
+    SELECT
+        part.*, servers.hub, requested.memory_gib, requested.cores, requested.gpus,
+        CASE $7::text
+            WHEN 'user' THEN servers.username
+            WHEN 'server' THEN servers.server_name
+            WHEN 'profile' THEN requested.profile
+            WHEN 'image' THEN requested.image
+            WHEN 'node' THEN node.word
+            WHEN 'hub' THEN servers.hub
+        END AS value
+    FROM usage_of_user(
+        $1::text, $2::text, $3::timestamptz, $4::timestamptz, $5::text::interval, $6::text) AS part
+    JOIN servers ON servers.id = part.server_id
+    JOIN usage_resources AS requested ON requested.id = part.description_id
+    LEFT JOIN words AS node ON node.id = part.node_id
+) AS named
+GROUP BY bucket, value
+ORDER BY bucket, seconds DESC, value;
+
+-- name: usage_of_group_by
+-- One group's usage by bucket and by one thing more.
+-- Of the group $2 of the Hub $1; the rest as in usage_of_user_by.
+SELECT
+    bucket,
+    $1::text AS hub,
+    value,
+    count(*) FILTER (WHERE running > 0) AS users,
+    sum(running) / 1000000.0::double precision AS seconds,
+    sum(waiting) / 1000000.0::double precision AS waiting_seconds,
+    sum(active) AS active_seconds,
+    sum(gib_hours) AS gib_hours,
+    sum(core_hours) AS core_hours,
+    sum(gpu_hours) AS gpu_hours,
+    sum(starts)::bigint AS starts,
+    sum(failures)::bigint AS failures
+FROM (
+    SELECT
+        bucket, value, username, sum(running)::bigint AS running, sum(waiting)::bigint AS waiting,
+        sum(active) AS active,
+        sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
+        sum(running / 3600000000.0::double precision * cores) AS core_hours,
+        sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
+        sum(starts) AS starts, sum(failures) AS failures
+    FROM (
+        SELECT
+            part.*, servers.username, requested.memory_gib, requested.cores, requested.gpus,
+            CASE $7::text
+                WHEN 'user' THEN servers.username
+                WHEN 'server' THEN servers.server_name
+                WHEN 'profile' THEN requested.profile
+                WHEN 'image' THEN requested.image
+                WHEN 'node' THEN node.word
+                WHEN 'hub' THEN servers.hub
+                WHEN 'group' THEN $2::text
+            END AS value
+        FROM usage_of_group(
+            $1::text, $2::text, $3::timestamptz, $4::timestamptz, $5::text::interval, $6::text) AS part
+        JOIN servers ON servers.id = part.server_id
+        JOIN usage_resources AS requested ON requested.id = part.description_id
+        LEFT JOIN words AS node ON node.id = part.node_id
+    ) AS named
+    GROUP BY bucket, value, username
+) AS of_user
+GROUP BY bucket, value
+ORDER BY bucket, seconds DESC, value;
+
+-- name: usage_by_groups
+-- Usage of groups by bucket.
+-- Of all groups of the Hubs $1, or of those named in $6, in [$2, $3), by bucket of $4 in the zone $5.
+SELECT
+    bucket,
+    hub,
+    group_name AS value,
+    count(*) FILTER (WHERE running > 0) AS users,
+    sum(running) / 1000000.0::double precision AS seconds,
+    sum(waiting) / 1000000.0::double precision AS waiting_seconds,
+    sum(active) AS active_seconds,
+    sum(gib_hours) AS gib_hours,
+    sum(core_hours) AS core_hours,
+    sum(gpu_hours) AS gpu_hours,
+    sum(starts)::bigint AS starts,
+    sum(failures)::bigint AS failures
+FROM (
+    SELECT
+        part.bucket, servers.hub, part.group_name, servers.username,
+        sum(part.running)::bigint AS running, sum(part.waiting)::bigint AS waiting,
+        sum(part.active) AS active,
+        sum(part.running / 3600000000.0::double precision * memory_gib) AS gib_hours,
+        sum(part.running / 3600000000.0::double precision * cores) AS core_hours,
+        sum(part.running / 3600000000.0::double precision * gpus) AS gpu_hours,
+        sum(part.starts) AS starts, sum(part.failures) AS failures
+    FROM usage_of_groups(
+        $1::text[], $2::timestamptz, $3::timestamptz, $4::text::interval, $5::text) AS part
+    JOIN servers ON servers.id = part.server_id
+    JOIN usage_resources AS requested ON requested.id = part.description_id
+    WHERE $6::text[] IS NULL OR part.group_name = ANY ($6)
+    GROUP BY part.bucket, servers.hub, part.group_name, servers.username
+) AS of_user
+GROUP BY bucket, hub, group_name
+ORDER BY bucket, seconds DESC, value, hub;
+
+-- name: usage_of_all_by
+-- Everybody's usage by bucket and by one thing more.
+-- Of the Hubs $1 in [$2, $3), by Hub and $6; buckets of $4 in the zone $5.
+SELECT
+    bucket,
+    hub,
+    value,
+    count(*) FILTER (WHERE running > 0) AS users,
+    sum(running) / 1000000.0::double precision AS seconds,
+    sum(waiting) / 1000000.0::double precision AS waiting_seconds,
+    NULL::double precision AS active_seconds,
+    sum(gib_hours) AS gib_hours,
+    sum(core_hours) AS core_hours,
+    sum(gpu_hours) AS gpu_hours,
+    sum(starts)::bigint AS starts,
+    sum(failures)::bigint AS failures
+FROM (
+    SELECT
+        bucket, servers.hub, value, servers.username, sum(running)::bigint AS running,
+        sum(waiting)::bigint AS waiting,
+        sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
+        sum(running / 3600000000.0::double precision * cores) AS core_hours,
+        sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
+        sum(starts) AS starts, sum(failures) AS failures
+    FROM (
+        SELECT
+            CASE WHEN $4 IS NULL THEN $2 ELSE part.bucket END AS bucket,
+            part.server_id,
+            part.description_id,
+            CASE WHEN $6::text = 'node' THEN part.node_id END AS node_id,
+            sum(part.running) AS running, sum(part.waiting) AS waiting,
+            sum(part.starts) AS starts, sum(part.failures) AS failures
+        FROM usage_parts(
+            $2::timestamptz, $3::timestamptz, coalesce($4::text::interval, interval '1 day'),
+            CASE WHEN $4 IS NULL THEN 'UTC' ELSE $5::text END) AS part
+        GROUP BY 1, 2, 3, 4
+    ) AS summed
+    JOIN servers ON servers.id = summed.server_id AND servers.hub = ANY ($1::text[])
+    JOIN usage_resources AS requested ON requested.id = summed.description_id
+    LEFT JOIN words AS node ON node.id = summed.node_id
+    CROSS JOIN LATERAL (
+        SELECT CASE $6::text
+            WHEN 'user' THEN servers.username
+            WHEN 'server' THEN servers.server_name
+            WHEN 'profile' THEN requested.profile
+            WHEN 'image' THEN requested.image
+            WHEN 'node' THEN node.word
+            WHEN 'hub' THEN servers.hub
+        END AS value
+    ) AS named
+    GROUP BY bucket, servers.hub, value, servers.username
+) AS of_user
+GROUP BY bucket, hub, value
+ORDER BY bucket, seconds DESC, value, hub;
+
+-- name: users_page
+-- A page of users with their usage.
+-- Of the Hubs $1 in [$2, $3): those who had some, or whose name has $4 in it; ordered by $5,
+-- ascending unless $6; after the sort key $7 of the user $8 of the Hub $9, whose person_id is $11;
+-- $10 at most. What is unknown sorts as least.
+WITH of_server AS MATERIALIZED (
+    SELECT
+        server_id,
+        sum(running)::bigint AS running,
+        sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
+        sum(running / 3600000000.0::double precision * cores) AS core_hours,
+        sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
+        sum(starts)::bigint AS starts,
+        sum(failures)::bigint AS failures
+    FROM (
+        SELECT
+            server_id, description_id, sum(running) AS running, sum(starts) AS starts,
+            sum(failures) AS failures
+        FROM usage_sums($2::timestamptz, $3::timestamptz)
+        GROUP BY server_id, description_id
+    ) AS summed
+    JOIN usage_resources AS requested ON requested.id = summed.description_id
+    GROUP BY server_id
+),
+of_user AS MATERIALIZED (
+    SELECT
+        servers.hub,
+        servers.username,
+        coalesce(sum(running), 0) / 1000000.0::double precision AS seconds,
+        sum(gib_hours) AS gib_hours,
+        sum(core_hours) AS core_hours,
+        sum(gpu_hours) AS gpu_hours,
+        coalesce(sum(starts), 0)::bigint AS starts,
+        coalesce(sum(failures), 0)::bigint AS failures,
+        min(servers.id) AS person_id
+    FROM servers
+    LEFT JOIN of_server ON of_server.server_id = servers.id
+    WHERE servers.hub = ANY ($1::text[])
+        AND (($4::text IS NULL AND of_server.server_id IS NOT NULL)
+            OR ($4 IS NOT NULL AND (
+                strpos(lower(servers.username), lower($4)) > 0
+                OR EXISTS (
+                    SELECT FROM people_history AS known
+                    WHERE known.hub = servers.hub AND known.username = servers.username
+                        AND known.valid_to IS NULL
+                        AND (strpos(lower(known.full_name), lower($4)) > 0
+                            OR strpos(lower(known.email), lower($4)) > 0)))))
+    GROUP BY servers.hub, servers.username
+),
+ordered AS (
+    SELECT
+        of_user.*,
+        CASE WHEN $6::boolean THEN -1 ELSE 1 END * CASE $5::text
+            WHEN 'seconds' THEN seconds
+            WHEN 'gib_hours' THEN coalesce(gib_hours, -1)
+            WHEN 'core_hours' THEN coalesce(core_hours, -1)
+            WHEN 'gpu_hours' THEN coalesce(gpu_hours, -1)
+            WHEN 'starts' THEN starts
+            WHEN 'failures' THEN failures
+            ELSE 0
+        END AS sort_key
+    FROM of_user
+),
+page AS (
+    SELECT *
+    FROM ordered
+    WHERE $7::double precision IS NULL
+        OR sort_key > $7
+        OR (sort_key = $7 AND CASE
+            WHEN $5 = 'username' AND $6 THEN (username, hub) < ($8::text, $9::text)
+            WHEN $5 = 'username' THEN (username, hub) > ($8, $9)
+            ELSE person_id > $11::integer END)
+    ORDER BY
+        sort_key,
+        CASE WHEN $5 = 'username' AND $6 THEN username END DESC,
+        CASE WHEN $5 = 'username' AND $6 THEN hub END DESC,
+        CASE WHEN $5 = 'username' AND NOT $6 THEN username END,
+        CASE WHEN $5 = 'username' AND NOT $6 THEN hub END,
+        person_id
+    LIMIT $10
+)
+SELECT
+    page.*,
+    known.full_name,
+    known.department,
+    (SELECT count(*) FROM of_user) AS total
+FROM page
+LEFT JOIN people_history AS known
+    ON known.hub = page.hub AND known.username = page.username AND known.valid_to IS NULL
+ORDER BY
+    sort_key,
+    CASE WHEN $5 = 'username' AND $6 THEN page.username END DESC,
+    CASE WHEN $5 = 'username' AND $6 THEN page.hub END DESC,
+    CASE WHEN $5 = 'username' AND NOT $6 THEN page.username END,
+    CASE WHEN $5 = 'username' AND NOT $6 THEN page.hub END,
+    person_id;
+
+-- name: sessions_of_user_page
+-- A page of one user's sessions, newest first.
+-- Of the user $2 of the Hub $1, those that overlap [$3, $4), of the server $5 or of all, older than
+-- ($6, $7), at most $8.
+SELECT sessions_with_activity.*
+FROM sessions_with_activity
+WHERE hub = $1
+    AND username = $2
+    AND started_at < $4
+    AND (ended_at IS NULL OR ended_at > $3 OR started_at >= $3)
+    AND ($5::text IS NULL OR server_name = $5)
+    AND ($6::timestamptz IS NULL OR (started_at, id) < ($6, $7::uuid))
+ORDER BY started_at DESC, id DESC
+LIMIT $8;
+
+-- name: sessions_of_group_page
+-- A page of one group's sessions, newest first.
+-- Of the group $2 of the Hub $1; the rest as in sessions_of_user_page.
+SELECT sessions_with_activity.*
+FROM (
+    SELECT session.id
+    FROM sessions_of_group($1, $2, $3::timestamptz, $4::timestamptz) AS session
+    JOIN servers ON servers.id = session.server_id
+    WHERE ($5::text IS NULL OR servers.server_name = $5)
+        AND ($6::timestamptz IS NULL OR (session.started_at, session.id) < ($6, $7::uuid))
+    ORDER BY session.started_at DESC, session.id DESC
+    LIMIT $8
+) AS picked
+JOIN sessions_with_activity USING (id)
+ORDER BY started_at DESC, id DESC;
+
+-- name: sessions_of_all_page
+-- A page of everybody's sessions, newest first.
+-- Of the Hubs $1; the rest as in sessions_of_user_page, without $2.
+SELECT sessions_with_activity.*
+FROM (
+    SELECT session.id
+    FROM sessions_overlapping($2::timestamptz, $3::timestamptz) AS session
+    JOIN servers ON servers.id = session.server_id
+    WHERE servers.hub = ANY ($1::text[])
+        AND ($4::text IS NULL OR servers.server_name = $4)
+        AND ($5::timestamptz IS NULL OR (session.started_at, session.id) < ($5, $6::uuid))
+    ORDER BY session.started_at DESC, session.id DESC
+    LIMIT $7
+) AS picked
+JOIN sessions_with_activity USING (id)
+ORDER BY started_at DESC, id DESC;
+
+-- name: running_page
+-- A page of what starts or runs, newest first, and how many there are in all.
+-- In the Hubs $1, of the user $2, of the group $3 or of all, older than ($4, $5), at most $6.
+WITH found AS MATERIALIZED (
+    SELECT open_sessions.id, open_sessions.started_at
+    FROM open_sessions
+    JOIN servers ON servers.id = open_sessions.server_id
+    JOIN requests ON requests.id = open_sessions.request_id
+    WHERE servers.hub = ANY ($1::text[])
+        AND ($2::text IS NULL OR servers.username = $2)
+        AND ($3::text IS NULL OR CASE
+            WHEN requests.groups IS NOT NULL THEN $3 = ANY (requests.groups)
+            ELSE EXISTS (
+                SELECT FROM group_memberships AS seen
+                WHERE seen.hub = servers.hub AND seen.group_name = $3
+                    AND seen.username = servers.username
+                    AND seen.valid_from <= open_sessions.started_at
+                    AND (seen.valid_to IS NULL OR seen.valid_to > open_sessions.started_at)) END)
+)
+SELECT sessions_with_activity.*, (SELECT count(*) FROM found) AS total
+FROM (
+    SELECT id
+    FROM found
+    WHERE $4::timestamptz IS NULL OR (started_at, id) < ($4, $5::uuid)
+    ORDER BY started_at DESC, id DESC
+    LIMIT $6
+) AS picked
+JOIN sessions_with_activity USING (id)
+ORDER BY started_at DESC, id DESC;
+
+-- name: groups_known
+-- The groups of the Hubs $1 that somebody is in.
+SELECT hub, group_name, count(*) AS members
+FROM group_memberships
+WHERE hub = ANY ($1::text[]) AND valid_to IS NULL
+GROUP BY hub, group_name
+ORDER BY group_name, hub;
+
+-- name: servers_of_user
+-- The names of a user's ($1 Hub, $2 name) servers.
+SELECT server_name
+FROM servers
+WHERE hub = $1 AND username = $2
+ORDER BY server_name;
+
+-- name: user_is_known
+-- Whether the Hub $1 has told of the user $2.
+SELECT FROM servers WHERE hub = $1 AND username = $2 LIMIT 1;
+
+-- name: usernames_of_hubs
+-- Everyone of the Hubs $1 who had a server.
+SELECT DISTINCT hub, username FROM servers WHERE hub = ANY ($1::text[]);
+
+-- name: how_sessions_were_seen
+-- How the sessions that began lately became known.
+-- Of the Hubs $1 in [$2, $3): how many, how many concluded in some part, how many unseen ends.
+SELECT
+    servers.hub,
+    count(*) AS sessions,
+    count(*) FILTER (WHERE session.inferred) AS inferred,
+    count(*) FILTER (WHERE session.ended_before > session.ended_after) AS unseen_ends
+FROM session_rows AS session
+JOIN servers ON servers.id = session.server_id
+WHERE servers.hub = ANY ($1::text[]) AND session.started_at >= $2 AND session.started_at < $3
+GROUP BY servers.hub
+ORDER BY servers.hub;

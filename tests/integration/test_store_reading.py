@@ -1,0 +1,282 @@
+"""What pages read is what the sessions of a simulated past say, for everyone and in any zone."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import pytest
+from builders import T0, event
+from reference_usage import reference_usage
+
+from jupyterhub_metrics.demo import history
+from jupyterhub_metrics.errors import UnknownZone
+from jupyterhub_metrics.model import Session
+from jupyterhub_metrics.store import Store, UsageRow, UserOrder, UserRow, Window
+
+HUB = "campus"
+UTC = timezone.utc
+SINCE, UNTIL = datetime(2026, 2, 20, tzinfo=UTC), datetime(2026, 4, 2, tzinfo=UTC)
+CLOSED_BEFORE = datetime(2026, 3, 25, tzinfo=UTC)
+WINDOWS = {
+    "a month": (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)),
+    "a month of Berlin": (
+        datetime(2026, 3, 1, tzinfo=ZoneInfo("Europe/Berlin")),
+        datetime(2026, 4, 1, tzinfo=ZoneInfo("Europe/Berlin")),
+    ),
+    "any": (datetime(2026, 3, 3, 4, 5, 6, tzinfo=UTC), datetime(2026, 3, 28, 7, 8, 9, tzinfo=UTC)),
+}
+
+
+@pytest.fixture
+async def past(store: Store, postgres_dsn: str) -> list[Session]:
+    """Sessions of a simulated past, stored, most of their days closed."""
+    simulated = list(history.history(seed=3, user_count=15, since=SINCE, until=UNTIL))
+    await store.ingest([told for session in simulated for told in history.events(HUB, session)])
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.fetchval("SELECT usage_close($1, 1000)", CLOSED_BEFORE.date())
+    await connection.close()
+    sessions: list[Session] = []
+    for username in sorted({session.username for session in simulated}):
+        sessions += await store.sessions_of_user(HUB, username, SINCE, UNTIL, limit=10**6)
+    assert len(sessions) == len(simulated) > 300
+    return sessions
+
+
+def bucketed(window: Window) -> object:
+    place = ZoneInfo(window.zone)
+
+    def bucket_of(moment: datetime) -> datetime:
+        local = moment.astimezone(place)
+        if window.step is None:
+            return window.since
+        if window.step == "hour":
+            return moment.replace(minute=0, second=0, microsecond=0)
+        midnight = datetime.combine(local.date(), datetime.min.time(), place)
+        if window.step == "week":
+            midnight -= timedelta(days=local.weekday())
+        if window.step == "month":
+            midnight = midnight.replace(day=1)
+        return midnight
+
+    return bucket_of
+
+
+Amounts = tuple[float, float, float, int, int]
+
+
+def truth(
+    sessions: Iterable[Session], window: Window, by: str, hours: dict[str, float] | None = None
+) -> dict[tuple[datetime, str | None], Amounts]:
+    """Seconds, waiting seconds, GPU-hours, starts and failures by bucket and value."""
+    found: dict[tuple[datetime, str | None], list[float]] = defaultdict(lambda: [0.0] * 5)
+    for session in sessions:
+        values = session.groups if by == "group" else (_value(session, by),)
+        parts = reference_usage([session], window.since, window.until, bucketed(window))  # type: ignore[arg-type]
+        for (bucket, *_), amounts in parts.items():
+            for value in values:
+                row = found[bucket.astimezone(UTC), value]
+                row[0] += amounts.running / 1e6
+                row[1] += amounts.waiting / 1e6
+                row[2] += amounts.running / 3.6e9 * (session.gpus or 0)
+                row[3] += amounts.starts
+                row[4] += amounts.failures
+    return {
+        key: (row[0], row[1], row[2], int(row[3]), int(row[4]))
+        for key, row in found.items()
+        if any(row)
+    }
+
+
+def _value(session: Session, by: str) -> str | None:
+    field = {"user": "username", "server": "server_name"}.get(by, by)
+    value: str | None = getattr(session, field)
+    return value
+
+
+def told(rows: Sequence[UsageRow]) -> dict[tuple[datetime, str | None], Amounts]:
+    return {
+        (row.bucket, row.value): (
+            row.seconds,
+            row.waiting_seconds,
+            row.gpu_hours or 0.0,
+            row.starts,
+            row.failures,
+        )
+        for row in rows
+        if row.seconds or row.starts
+    }
+
+
+def same(
+    found: dict[tuple[datetime, str | None], Amounts],
+    expected: dict[tuple[datetime, str | None], Amounts],
+) -> None:
+    assert set(found) == set(expected)
+    for key, amounts in expected.items():
+        for one, other in zip(found[key], amounts, strict=True):
+            assert math.isclose(one, other, abs_tol=1e-5), (key, found[key], amounts)
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+async def test_usage_is_that_of_the_sessions_by_any_dimension(
+    store: Store, past: list[Session], name: str
+) -> None:
+    since, until = WINDOWS[name]
+    reading = store.reading
+    for zone, step, by in (
+        ("UTC", "day", "profile"),
+        ("Europe/Berlin", "month", "node"),
+        ("Asia/Kolkata", "week", "image"),
+        ("America/St_Johns", "day", "user"),
+        ("UTC", "hour", "hub"),
+        ("UTC", None, "node"),
+    ):
+        window = Window(since, until, zone, step)  # type: ignore[arg-type]
+        if zone != "America/St_Johns" or step != "hour":
+            rows = await reading.usage_of_all([HUB], window, by)  # type: ignore[arg-type]
+            same(told(rows), truth(past, window, by))
+    for zone, step in (("UTC", None), ("Europe/Berlin", "day"), ("Asia/Kolkata", "month")):
+        window = Window(since, until, zone, step)  # type: ignore[arg-type]
+        own = [session for session in past if session.username == "mira"]
+        rows = await reading.usage_of_user(HUB, "mira", window, "profile")
+        same(told(rows), truth(own, window, "profile"))
+        rows = await reading.usage_by_groups([HUB], window)
+        same(told(rows), truth(past, window, "group"))
+        members = [session for session in past if "physics" in session.groups]
+        rows = await reading.usage_of_group(HUB, "physics", window, "user")
+        same(told(rows), truth(members, window, "user"))
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+async def test_the_table_of_users_adds_up_pages_and_sorts(
+    store: Store, past: list[Session], name: str
+) -> None:
+    window = Window(*WINDOWS[name])
+    expected = truth(past, window, "user")
+    for column in ("seconds", "gpu_hours", "username", "failures"):
+        for descending in (True, False):
+            found: list[UserRow] = []
+            while page := await store.reading.users(
+                [HUB], window, UserOrder(column, descending), found[-1] if found else None, 4
+            ):
+                found += page
+                assert {row.total for row in page} == {len(expected)}
+            assert {row.username for row in found} == {value for _, value in expected}
+            assert len(found) == len(expected)
+            sorted_by = [getattr(row, column) for row in found]
+            known = [-1.0 if value is None else value for value in sorted_by]
+            assert known == sorted(known, reverse=descending)
+    for row in await store.reading.users([HUB], window, UserOrder(), None, 1000):
+        seconds, _, gpu_hours, starts, failures = expected[
+            window.since.astimezone(UTC), row.username
+        ]
+        assert math.isclose(row.seconds, seconds, abs_tol=1e-5)
+        assert math.isclose(row.gpu_hours or 0, gpu_hours, abs_tol=1e-9)
+        assert (row.starts, row.failures) == (starts, failures)
+
+
+async def test_search_finds_those_who_used_nothing_too(store: Store, past: list[Session]) -> None:
+    empty = Window(SINCE - timedelta(days=30), SINCE)
+    assert await store.reading.users([HUB], empty, UserOrder(), None, 10) == []
+    [mira] = await store.reading.users([HUB], empty, UserOrder(search="MIR"), None, 10)
+    assert (mira.username, mira.seconds, mira.gpu_hours) == ("mira", 0, None)
+    assert await store.reading.users([HUB], empty, UserOrder(search="%"), None, 10) == []
+    assert await store.reading.users(["another"], empty, UserOrder(search="m"), None, 10) == []
+
+
+async def test_sessions_come_in_pages_newest_first(store: Store, past: list[Session]) -> None:
+    window = Window(*WINDOWS["a month"])
+    overlapping = [
+        session
+        for session in past
+        if session.started_at < window.until and session.ended_at > window.since  # type: ignore[operator]
+    ]
+    reading = store.reading
+
+    async def all_pages(ask: object) -> list[Session]:
+        found: list[Session] = []
+        after = None
+        while page := await ask(after):  # type: ignore[operator]
+            found += [seen.session for seen in page]
+            after = (found[-1].started_at, found[-1].id)
+        return found
+
+    def newest_first(sessions: Iterable[Session]) -> list[Session]:
+        return sorted(sessions, key=lambda one: (one.started_at, str(one.id)), reverse=True)
+
+    everyone = await all_pages(
+        lambda after: reading.sessions_of_all([HUB], window, None, after, 50)
+    )
+    assert everyone == newest_first(overlapping)
+    mira = await all_pages(
+        lambda after: reading.sessions_of_user(HUB, "mira", window, None, after, 3)
+    )
+    assert mira == newest_first(one for one in overlapping if one.username == "mira")
+    physics = await all_pages(
+        lambda after: reading.sessions_of_group(HUB, "physics", window, "", after, 20)
+    )
+    assert physics == newest_first(
+        one for one in overlapping if "physics" in one.groups and not one.server_name
+    )
+
+
+async def test_groups_that_no_fact_names_are_those_that_checks_saw(store: Store) -> None:
+    await store.ingest(
+        [
+            event("requested", 100, started=100),
+            event("ready", 110, started=100),
+            event("stopped", 3700, started=100),
+        ]
+    )
+    await store.record_memberships(HUB, {"late": ["ada"]}, T0 + timedelta(seconds=200))
+    await store.ingest([event("requested", 5000, started=5000), event("ready", 5000, started=5000)])
+    await store.ingest([event("stopped", 8600, started=5000)])
+    window = Window(T0, T0 + timedelta(days=1))
+    [row] = await store.reading.usage_by_groups([HUB], window)
+    assert (row.value, row.seconds, row.users) == ("late", 3600, 1)
+    [row] = await store.reading.usage_of_group(HUB, "late", window, "user")
+    assert (row.value, row.seconds) == ("ada", 3600)
+    [group] = await store.reading.groups([HUB])
+    assert (group.group_name, group.members) == ("late", 1)
+
+
+async def test_running_servers_and_their_groups(store: Store) -> None:
+    for name in ("ada", "bob"):
+        await store.ingest([event("requested", username=name, facts={"groups": [f"of-{name}"]})])
+    assert [seen.total for seen in await store.reading.running([HUB], None, None, None, 1)] == [2]
+    [seen] = await store.reading.running([HUB], None, "of-bob", None, 9)
+    assert seen.session.username == "bob"
+    [seen] = await store.reading.running([HUB], "ada", None, None, 9)
+    assert seen.session.username == "ada"
+    assert await store.reading.running(["another"], None, None, None, 9) == []
+
+
+async def test_activity_counts_with_the_part_of_the_session(
+    store: Store, postgres_dsn: str
+) -> None:
+    day = 86400.0
+    await store.ingest([event("requested"), event("ready", 10), event("stopped", 2 * day)])
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.execute(
+        "UPDATE ended_sessions SET active_seconds = 1000, polled_at = ended_at"
+    )
+    await connection.close()
+    window = Window(T0, T0 + timedelta(days=1))
+    [row] = await store.reading.usage_of_user(HUB, "ada", window, "user")
+    assert (row.seconds, row.active_seconds) == (day, 500)
+    [early] = await store.reading.usage_of_user(
+        HUB, "ada", Window(T0, T0 + timedelta(seconds=4)), "user"
+    )
+    assert (early.seconds, early.waiting_seconds, early.users) == (4, 4, 1)
+
+
+async def test_a_zone_that_the_database_does_not_know_is_told(store: Store) -> None:
+    await store.ingest([event("requested")])
+    window = Window(T0, T0 + timedelta(days=1), "Europe/Atlantis", "day")
+    with pytest.raises(UnknownZone):
+        await store.reading.usage_of_all([HUB], window, "user")
