@@ -175,42 +175,11 @@ $$;
 COMMENT ON FUNCTION usage_of_groups IS
     'Usage of every group in [since, until), at most until now, in parts to add up.';
 
--- As usage_totals, with failures.
 CREATE FUNCTION usage_sums(since timestamptz, until timestamptz)
     RETURNS TABLE (
         server_id integer, description_id integer, running bigint, starts integer,
         failures integer)
-    LANGUAGE sql STABLE AS $$
-    WITH days AS MATERIALIZED (
-        SELECT
-            usage_day(since + interval '24 hours' - interval '1 microsecond') AS first_day,
-            least(usage_day(least(until, now())), before) AS last_day
-        FROM usage_closed
-    )
-    SELECT server_id, description_id, running_microseconds, starts, failures
-    FROM days
-    JOIN usage_days ON day >= first_day AND day < last_day
-    UNION ALL
-    SELECT session.server_id, session.description_id, cut.running, cut.starts, cut.failures
-    FROM unnest(
-        tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
-        - coalesce((
-            SELECT tstzmultirange(tstzrange(usage_midnight(first_day), usage_midnight(last_day)))
-            FROM days WHERE first_day < last_day), '{}')
-    ) AS rest
-    CROSS JOIN LATERAL sessions_overlapping(lower(rest), upper(rest)) AS session
-    CROSS JOIN LATERAL (
-        SELECT
-            CASE WHEN session.state IN ('running', 'ended') THEN greatest(0,
-                usage_clock(least(session.ended_at, upper(rest)))
-                - usage_clock(greatest(session.started_at, lower(rest)))) ELSE 0 END AS running,
-            counts::integer AS starts,
-            (counts AND session.state = 'failed')::integer AS failures
-        FROM (
-            SELECT session.started_at >= lower(rest) AND session.started_at < upper(rest) AS counts
-        ) AS begun
-    ) AS cut
-$$;
+    LANGUAGE sql STABLE AS $$ SELECT * FROM usage_totals(since, until) $$;
 
 COMMENT ON FUNCTION usage_sums IS
     'Usage in [since, until), at most until now, by server and what it was, in parts to add up.';
