@@ -378,3 +378,53 @@ $$;
 
 COMMENT ON FUNCTION image_table IS
     'Each image with its distinct users, the hours that it ran and how many servers began with it.';
+
+-- Counting up and down over every start and end of the window: it costs what that has of sessions.
+CREATE FUNCTION peak_servers_over_time(
+    since timestamptz, until timestamptz, step interval, zone text DEFAULT 'UTC'
+) RETURNS TABLE (bucket timestamptz, hub text, servers bigint)
+    LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
+    WITH bounds AS MATERIALIZED (
+        SELECT least(until, now()) AS until, usage_bounds(since, least(until, now()), step, zone)
+            AS moments
+    ),
+    found AS MATERIALIZED (
+        SELECT
+            servers.hub, greatest(session.started_at, since) AS begins,
+            least(session.ended_at, bounds.until) AS ends
+        FROM bounds
+        CROSS JOIN LATERAL sessions_overlapping(since, bounds.until) AS session
+        JOIN servers ON servers.id = session.server_id
+        WHERE session.state IN ('running', 'ended')
+    ),
+    turns AS (
+        SELECT turn.hub, turn.at, sum(turn.change) AS change
+        FROM (
+            SELECT found.hub, begins AS at, 1 AS change FROM found
+            UNION ALL
+            SELECT found.hub, ends, -1 FROM found
+            UNION ALL
+            -- a bucket begins with what runs already
+            SELECT every.hub, greatest(moment, since), 0
+            FROM (SELECT DISTINCT found.hub FROM found) AS every
+            CROSS JOIN bounds
+            CROSS JOIN unnest(bounds.moments) AS moment
+        ) AS turn
+        GROUP BY turn.hub, turn.at
+    )
+    SELECT bounds.moments[width_bucket(counted.at, bounds.moments)], counted.hub,
+        max(counted.running)
+    FROM bounds
+    CROSS JOIN (
+        SELECT turns.hub, turns.at,
+            (sum(turns.change) OVER (PARTITION BY turns.hub ORDER BY turns.at))::bigint AS running
+        FROM turns
+    ) AS counted
+    WHERE counted.at < bounds.until
+    GROUP BY 1, counted.hub
+    HAVING max(counted.running) > 0
+    ORDER BY 1
+$$;
+
+COMMENT ON FUNCTION peak_servers_over_time IS
+    'The most servers that ran at the same moment in each bucket of [since, until).';
