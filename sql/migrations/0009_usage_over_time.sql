@@ -264,7 +264,9 @@ COMMENT ON FUNCTION images_over_time IS 'Distinct users and average servers of e
 
 -- Whole closed months, whole closed days before and after them, and the rest from sessions.
 CREATE FUNCTION usage_totals(since timestamptz, until timestamptz)
-    RETURNS TABLE (account_id integer, image_id integer, running bigint, starts integer)
+    RETURNS TABLE (
+        account_id integer, description_id integer, running bigint, starts integer,
+        failures integer)
     LANGUAGE sql STABLE AS $$
     WITH days AS MATERIALIZED (
         SELECT
@@ -282,21 +284,23 @@ CREATE FUNCTION usage_totals(since timestamptz, until timestamptz)
         FROM days
         WHERE first_day < last_day
     )
-    SELECT account_id, image_id, running_microseconds, starts
+    SELECT account_id, description_id, running_microseconds, starts, failures
     FROM parts
     JOIN usage_months ON month >= first_month AND month < last_month
     UNION ALL
-    SELECT servers.account_id, descriptions.image_id, by_server.running, by_server.starts
+    SELECT
+        servers.account_id, by_server.description_id, by_server.running, by_server.starts,
+        by_server.failures
     FROM (
-        SELECT server_id, description_id, running_microseconds AS running, starts
+        SELECT server_id, description_id, running_microseconds AS running, starts, failures
         FROM parts
         JOIN usage_days ON day >= first_day AND day < least(last_day, first_month)
         UNION ALL
-        SELECT server_id, description_id, running_microseconds, starts
+        SELECT server_id, description_id, running_microseconds, starts, failures
         FROM parts
         JOIN usage_days ON day >= greatest(first_month, last_month) AND day < last_day
         UNION ALL
-        SELECT session.server_id, session.description_id, cut.running, cut.starts
+        SELECT session.server_id, session.description_id, cut.running, cut.starts, cut.failures
         FROM unnest(
             tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
             - coalesce((
@@ -311,13 +315,19 @@ CREATE FUNCTION usage_totals(since timestamptz, until timestamptz)
                     usage_clock(least(session.ended_at, upper(rest)))
                     - usage_clock(greatest(session.started_at, lower(rest)))) ELSE 0 END
                     AS running,
-                (session.started_at >= lower(rest) AND session.started_at < upper(rest))::integer
-                    AS starts
+                begun::integer AS starts,
+                (begun AND session.state = 'failed')::integer AS failures
+            FROM (
+                SELECT session.started_at >= lower(rest) AND session.started_at < upper(rest)
+                    AS begun
+            ) AS counts
         ) AS cut
     ) AS by_server
     JOIN servers ON servers.id = by_server.server_id
-    JOIN descriptions ON descriptions.id = by_server.description_id
 $$;
+
+COMMENT ON FUNCTION usage_totals IS
+    'Usage in [since, until), at most until now, by user and what it was, in parts to add up.';
 
 CREATE FUNCTION top_users(since timestamptz, until timestamptz, at_most integer DEFAULT 100)
     RETURNS TABLE (hub text, username text, hours double precision, starts bigint)
@@ -357,6 +367,7 @@ CREATE FUNCTION image_table(since timestamptz, until timestamptz)
                 account_id, image_id, sum(running)::bigint AS running,
                 sum(starts)::bigint AS starts
             FROM usage_totals(since, until)
+            JOIN descriptions AS described ON described.id = description_id
             GROUP BY account_id, image_id
             HAVING sum(running) > 0 OR sum(starts) > 0
         ) AS by_user

@@ -124,7 +124,7 @@ CREATE FUNCTION panel_usage_by_user(
             sum(total.starts)::bigint AS starts
         FROM (
             SELECT
-                server_id,
+                account_id AS server_id,
                 sum(running)::bigint AS running,
                 coalesce(sum(running) FILTER (WHERE gpus > 0), 0)::bigint AS running_with_gpu,
                 sum(running * memory_gib) AS gib,
@@ -133,7 +133,7 @@ CREATE FUNCTION panel_usage_by_user(
                 sum(starts) AS starts
             FROM usage_totals(since, until)
             JOIN usage_resources ON usage_resources.id = description_id
-            GROUP BY server_id
+            GROUP BY account_id
             HAVING sum(running) > 0 OR sum(starts) > 0
         ) AS total
         JOIN panel_servers(since, until, hubs, groups) AS owned USING (server_id)
@@ -202,7 +202,7 @@ CREATE FUNCTION panel_usage_by_image(
         SELECT place, person, sum(running::double precision) AS running, sum(starts) AS starts
         FROM usage_totals(since, until)
         JOIN picture USING (description_id)
-        JOIN owner USING (server_id)
+        JOIN owner ON owner.server_id = account_id
         GROUP BY place, person
     ) AS used
     JOIN (
@@ -232,10 +232,10 @@ CREATE FUNCTION panel_usage_by_department_and_image(
     FROM (
         SELECT owned.hub, owned.username, total.place, sum(total.running) AS running
         FROM (
-            SELECT server_id, place, sum(running)::bigint AS running
+            SELECT account_id AS server_id, place, sum(running)::bigint AS running
             FROM usage_totals(since, until)
             JOIN base USING (description_id)
-            GROUP BY server_id, place
+            GROUP BY account_id, place
             HAVING sum(running) > 0
         ) AS total
         JOIN panel_servers(since, until, hubs, groups) AS owned USING (server_id)
@@ -370,7 +370,7 @@ CREATE FUNCTION panel_image_adoption(since timestamptz, until timestamptz, hubs 
             AND day >= usage_day(since)
             AND day < usage_day(until + interval '24 hours' - interval '1 microsecond')
         UNION ALL
-        SELECT month, account_id, image_id
+        SELECT month, account_id, description_id
         FROM usage_months
         WHERE until - since > interval '45 days' AND running_microseconds > 0
             AND month >= date_trunc('month', usage_day(since)::timestamp)::date
