@@ -99,6 +99,12 @@ class CgroupReader:
             group = self._groups[path] = _Group(self.mounts, path, run, self._proc)
         return group.read(self._seconds())
 
+    def processes(self, path: str) -> list[int]:
+        """The processes of the group at ``path`` and of those below it."""
+        folder = next((f"{root}/{path}" for root in self.mounts.roots), "")
+        texts = (read_text(f"{place}/cgroup.procs") or "" for place in _with_those_below(folder))
+        return [int(pid) for text in texts for pid in text.split()]
+
     def forget(self, path: str) -> None:
         """Close the files of a group that is read no more."""
         group = self._groups.pop(path, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from typing import Any
 
 import asyncpg
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, MetricsError
 from .failures import failure
 from .measuring import Measuring
 from .ring import (
@@ -27,6 +28,7 @@ from .ring import (
     statement,
     summary_lines,
 )
+from .rounds import PodUse
 from .samples import Sample
 
 CONNECT_SECONDS = 10.0
@@ -132,14 +134,27 @@ class ResourceMonitor:
         await self.write([sample])
         return sample
 
-    async def write(self, samples: Sequence[Sample]) -> Account:
-        """Store samples in one transaction; gives what became of them."""
-        if not samples:
-            return Account(0)
+    async def write(
+        self, samples: Sequence[Sample], pods: Sequence[PodUse] | None = None
+    ) -> Account:
+        """Store samples in one transaction; gives what became of them.
+
+        ``pods`` is what users' pods used, for the sessions that they run.
+        """
         if not self._opened:
             await self.open()
-        [row] = await self._rows("ring_write", self.table_name, batch(samples))
-        return Account(**row)
+        account = Account(0)
+        try:
+            async with self._connection() as connection, connection.transaction():
+                if samples:
+                    statements = statement("ring_write"), self.table_name, batch(samples)
+                    account = Account(**dict(await connection.fetchrow(*statements)))
+                if pods:
+                    told = json.dumps([use.to_row() for use in pods])
+                    await connection.execute(statement("record_pod_samples"), told)
+        except _DRIVER_ERRORS as error:
+            raise self._failed(error) from error
+        return account
 
     async def get_recent_samples(
         self,
@@ -184,8 +199,15 @@ class ResourceMonitor:
             async with self._connection() as connection:
                 rows = await connection.fetch(statement(name), *values)
         except _DRIVER_ERRORS as error:
-            raise failure(error) from error
+            raise self._failed(error) from error
         return [dict(row) for row in rows]
+
+    def _failed(self, error: BaseException) -> MetricsError:
+        """What it means; after anything but the database's own word, connect anew."""
+        if self._own is not None and not isinstance(error, asyncpg.PostgresError):
+            own, self._own = self._own, None
+            own.terminate()
+        return failure(error)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:

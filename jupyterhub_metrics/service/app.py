@@ -33,6 +33,7 @@ from .credentials import HubSecrets, read_key, read_token
 from .database import Database
 from .directory import Directory
 from .handlers.base import security_headers
+from .hub_tokens import HubTokens
 from .listening import address_of
 from .metrics import Metrics
 from .pages import Pages
@@ -40,6 +41,7 @@ from .privacy import Privacy
 from .routes import make_application
 from .scraping import Scraping
 from .server import Server
+from .server_tokens import ServerTokens
 from .settings import Settings
 from .source import ConfiguredSource, find_dsn
 from .upkeeper import Upkeeper
@@ -163,6 +165,7 @@ class MetricsService(Settings):
         if hub_auth is None:
             log.warning("found no JUPYTERHUB_API_TOKEN; pages cannot ask the Hub who is visiting")
         database = Database(source, metrics)
+        hub_api = environment.get("JUPYTERHUB_API_URL")
         hub_secrets = self._hub_secrets()
         for hub in hub_secrets.hubs:
             metrics.know_hub(hub, clock)
@@ -171,6 +174,7 @@ class MetricsService(Settings):
             hub_name=self.hub_name,
             hub_secrets=hub_secrets,
             scrape_access=scraping.access(self._metrics_token(), metrics),
+            server_tokens=ServerTokens(HubTokens(hub_api) if hub_api else None),
             max_body_bytes=self.max_body_bytes,
             database=database,
             metrics=metrics,

@@ -1,7 +1,7 @@
-"""Asks the Hub whether the bearer of a token holds a scope, and remembers the answer for a while.
+"""Asks the Hub whose token it is and what it may do, and remembers the answer for a while.
 
-Called by :mod:`.scrape_access`. ``HubAuth`` of JupyterHub would do, but it logs each token that
-the Hub does not know.
+Called by :mod:`.scrape_access` and :mod:`.server_tokens`. ``HubAuth`` of JupyterHub would do, but
+it logs each token that the Hub does not know.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
@@ -24,18 +25,43 @@ TIMEOUT_SECONDS: Final = 5.0
 MAX_TOKEN_CHARACTERS: Final = 1024
 
 
+@dataclass(frozen=True)
+class Bearer:
+    """Who holds a token, as the Hub has it: ``kind`` is user or service."""
+
+    kind: str
+    name: str
+    scopes: frozenset[str]
+
+
 class HubTokens:
     """The Hub behind its REST API at ``url``. ``close`` ends its connections."""
 
-    def __init__(self, url: str, scope: str, *, seconds: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, url: str, scope: str = "", *, seconds: Callable[[], float] = monotonic
+    ) -> None:
         self._url = f"{url.rstrip('/')}/user"
         self._scope = scope
         self._seconds = seconds
-        self._known: dict[str, tuple[float, bool | None]] = {}
+        self._known: dict[str, tuple[float, Bearer | None]] = {}
         self._http: AsyncHTTPClient | None = None
 
     async def holds_scope(self, token: str) -> bool | None:
         """Whether the token's bearer holds the scope; None for a token that the Hub does not know.
+
+        Raises SourceUnavailable, as :meth:`bearer`.
+        """
+        found = await self.bearer(token)
+        return None if found is None else self._scope in found.scopes
+
+    def knows(self, token: str) -> bool:
+        """Whether the Hub need not be asked."""
+        key = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+        asked_at, _ = self._known.get(key, (-REMEMBERED_SECONDS, None))
+        return key in self._known and self._seconds() - asked_at < REMEMBERED_SECONDS
+
+    async def bearer(self, token: str) -> Bearer | None:
+        """Who holds the token; None for one that the Hub does not know.
 
         An answer may be 60 seconds old. Raises SourceUnavailable if the Hub does not answer.
         """
@@ -73,16 +99,18 @@ class HubTokens:
         except (HTTPClientError, OSError) as error:
             raise self._silent(str(error)) from error
 
-    def _judged(self, answer: HTTPResponse) -> bool | None:
+    def _judged(self, answer: HTTPResponse) -> Bearer | None:
         if answer.code in (401, 403):
             return None
         try:
-            scopes = json.loads(answer.body or b"")["scopes"] if answer.code == 200 else None
-        except (KeyError, TypeError, ValueError):
-            scopes = None
-        if not isinstance(scopes, list):
+            model = json.loads(answer.body or b"") if answer.code == 200 else None
+        except ValueError:
+            model = None
+        scopes = model.get("scopes") if isinstance(model, dict) else None
+        if not isinstance(model, dict) or not isinstance(scopes, list):
             raise self._silent(f"status {answer.code}")
-        return self._scope in scopes
+        held = frozenset(scope for scope in scopes if isinstance(scope, str))
+        return Bearer(str(model.get("kind")), str(model.get("name")), held)
 
     def _silent(self, found: str) -> SourceUnavailable:
         return SourceUnavailable(

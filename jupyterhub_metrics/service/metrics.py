@@ -51,6 +51,18 @@ SOURCES = ("hub_api", "pods", "graph", "database")
 SCRAPE_REFUSALS = ("no_token", "bad_token", "no_scope", "hub_unavailable")
 """Why a scrape was refused."""
 
+SAMPLE_REFUSALS = (
+    "bad_token",
+    "no_server",
+    "no_session",
+    "malformed",
+    "too_large",
+    "too_many",
+    "hub_unavailable",
+    "database_unavailable",
+)
+"""Why a post of a server's samples was refused."""
+
 CORRECTIONS = ("ready", "renamed", "corrected", "failed")
 """Kinds of events by which a check settles what it finds."""
 
@@ -97,6 +109,17 @@ class Metrics:
             "Posts of events refused as a whole",
             "reason",
             REFUSALS,
+        )
+        self.samples_taken = Counter(
+            "jupyterhub_metrics_server_samples",
+            "Samples of users' own servers that were added to their sessions",
+            registry=self.registry,
+        )
+        self.sample_posts_rejected = self._counter(
+            "jupyterhub_metrics_server_sample_posts_rejected",
+            "Posts of such samples refused as a whole",
+            "reason",
+            SAMPLE_REFUSALS,
         )
         self.sessions = SessionFlow(self.registry)
         self.task_errors = self._counter(

@@ -27,6 +27,11 @@ REQUESTS: Final = {
     "gpus_requested": "GPUs that open sessions request",
 }
 
+USED: Final = {
+    "memory_used_bytes": "Memory that open sessions use, by samples of the last five minutes",
+    "cpu_used_cores": "Cores that open sessions use, by samples of the last five minutes",
+}
+
 
 @dataclass(frozen=True)
 class Disk:
@@ -55,6 +60,7 @@ def present_families(seen: Seen, hubs: Iterable[str]) -> list[Metric]:
         _open(seen.sessions, known),
         _running(seen.sessions),
         *(_requested(name, seen.sessions, known) for name in REQUESTS),
+        *(_summed(name, USED[name], seen.sessions, {}) for name in USED),
         _users(seen.users, known),
         _single(
             "database_size_bytes", "What the whole database takes on disk", seen.database_bytes
@@ -108,12 +114,22 @@ def _running(sessions: Iterable[OpenSessions]) -> Metric:
 def _requested(name: str, sessions: Sequence[OpenSessions], hubs: Iterable[str]) -> Metric:
     """0 where nothing is open; nothing where something is, and what it requests is not known."""
     busy = {group.hub for group in sessions}
-    values: dict[tuple[str, ...], float] = {(hub,): 0.0 for hub in hubs if hub not in busy}
+    idle: dict[tuple[str, ...], float] = {(hub,): 0.0 for hub in hubs if hub not in busy}
+    return _summed(name, REQUESTS[name], sessions, idle)
+
+
+def _summed(
+    name: str,
+    text: str,
+    sessions: Sequence[OpenSessions],
+    values: dict[tuple[str, ...], float],
+) -> Metric:
+    """By Hub, of those sessions of which it is known."""
     for group in sessions:
         value: float | None = getattr(group, name)
         if value is not None:
             values[group.hub,] = values.get((group.hub,), 0.0) + value
-    return family(f"jupyterhub_metrics_{name}", REQUESTS[name], ["hub"], values)
+    return family(f"jupyterhub_metrics_{name}", text, ["hub"], values)
 
 
 def _users(users: Iterable[ActiveUsers], hubs: Iterable[str]) -> Metric:

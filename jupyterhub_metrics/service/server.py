@@ -111,6 +111,7 @@ class Server:
             await self._open_http.close_all_connections()
             self._open_http = None
         self.wiring.scrape_access.close()
+        self.wiring.server_tokens.close()
         await _cancel(self._tasks)
         self._tasks = []
         if self.wiring.checker is not None:

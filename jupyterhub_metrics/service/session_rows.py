@@ -10,7 +10,13 @@ from datetime import datetime
 
 from ..model import Session
 from ..store import SeenSession
-from .wording import bytes_in_words, duration_in_words, end_in_words, number_in_words
+from .wording import (
+    bytes_in_words,
+    duration_in_words,
+    end_in_words,
+    number_in_words,
+    use_in_words,
+)
 
 DEFAULT_SERVER = "default server"
 
@@ -55,6 +61,7 @@ class Row:
     state: str
     simulated: bool
     profile: str | None
+    used_words: str | None
 
 
 def server_of(session: Session, *, hidden: bool = False) -> str:
@@ -79,6 +86,7 @@ def running_of(
         ("Image", session.image),
         ("Node", session.node),
         ("Requested", resources),
+        ("Used", _used_now(seen)),
     )
     return Running(
         username=session.username if username is None else username,
@@ -132,15 +140,40 @@ def row_of(
         state=session.state,
         simulated=session.simulated,
         profile=session.profile,
+        used_words=_used(seen),
     )
+
+
+def _used(seen: SeenSession) -> str | None:
+    """How much of its memory the session ever used; None if nobody measured it."""
+    if seen.measured is None or seen.measured.memory_peak_bytes is None:
+        return None
+    return use_in_words(_memory(seen.session), seen.measured.memory_peak_bytes)
+
+
+def _used_now(seen: SeenSession) -> str | None:
+    measured = seen.measured
+    if measured is None or measured.memory_last_bytes is None:
+        return None
+    parts = [bytes_in_words(measured.memory_last_bytes)]
+    if measured.cpu_last_cores is not None:
+        parts.insert(0, f"{number_in_words(round(measured.cpu_last_cores, 2))} cores")
+    if measured.memory_peak_bytes is not None:
+        parts.append(f"at most {bytes_in_words(measured.memory_peak_bytes)}")
+    return ", ".join(parts)
+
+
+def _memory(session: Session) -> int | None:
+    """What was asked for: the guarantee, or the limit where no other guarantee was given."""
+    asked = session.memory_guarantee_bytes
+    return session.memory_limit_bytes if asked is None else asked
 
 
 def _resources(session: Session) -> str:
     """The guarantee, or the limit where no other guarantee was given, as usage counts it."""
     cores = session.cpu_guarantee_cores
     cores = session.cpu_limit_cores if cores is None else cores
-    memory = session.memory_guarantee_bytes
-    memory = session.memory_limit_bytes if memory is None else memory
+    memory = _memory(session)
     parts = []
     if cores is not None:
         parts.append(f"{number_in_words(cores)} {'core' if cores == 1 else 'cores'}")

@@ -19,6 +19,27 @@ from .present_families import family
 
 LABELS: Final = ("namespace", "usergroup", "username", "username_escaped", "username_safe")
 
+AMOUNTS: Final = {
+    "memory_requested_bytes": (
+        "memory_requests_bytes",
+        "Memory that a user's open sessions request",
+    ),
+    "cpu_requested_cores": (
+        "cpu_requests_seconds",
+        "Cores that a user's open sessions request: core seconds a second",
+    ),
+    "memory_used_bytes": (
+        "memory_bytes",
+        "Memory that a user's open sessions use, by samples of the last five minutes",
+    ),
+    "cpu_used_cores": (
+        "cpu_seconds",
+        "Cores that a user's open sessions use: core seconds a second, by samples of the last five "
+        "minutes",
+    ),
+}
+"""Of :class:`.UserRequests`, each as a series."""
+
 NO_GROUP: Final = "none"
 """Stands for the group of those who are in none."""
 
@@ -56,8 +77,7 @@ def user_families(
     everyone = sorted({*groups, *requests}, key=lambda user: (user not in busy, user))
     shown = everyone[: rules.limit]
     info: dict[tuple[str, ...], float] = {}
-    memory: dict[tuple[str, ...], float] = {}
-    cores: dict[tuple[str, ...], float] = {}
+    amounts: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in AMOUNTS}
     for hub, username in shown:
         requested = requests.get((hub, username))
         names = (username, slugs.escaped(username), slugs.safe(username))
@@ -65,23 +85,15 @@ def user_families(
             key = (rules.namespaces.get(hub, hub), group, *names)
             info[key] = 1.0
             # two Hubs may share a namespace
-            if requested is not None and requested.memory_requested_bytes is not None:
-                memory[key] = memory.get(key, 0.0) + requested.memory_requested_bytes
-            if requested is not None and requested.cpu_requested_cores is not None:
-                cores[key] = cores.get(key, 0.0) + requested.cpu_requested_cores
+            for name in amounts:
+                amount: float | None = getattr(requested, name, None)
+                if amount is not None:
+                    amounts[name][key] = amounts[name].get(key, 0.0) + amount
     return [
         family("jupyterhub_user_group_info", "Who is in which group; always 1", LABELS, info),
-        family(
-            "jupyterhub_user_group_memory_requests_bytes",
-            "Memory that a user's open sessions request",
-            LABELS,
-            memory,
-        ),
-        family(
-            "jupyterhub_user_group_cpu_requests_seconds",
-            "Cores that a user's open sessions request: core seconds a second",
-            LABELS,
-            cores,
+        *(
+            family(f"jupyterhub_user_group_{series}", text, LABELS, amounts[name])
+            for name, (series, text) in AMOUNTS.items()
         ),
         _count("user_series_users", "Users who are shown one by one", len(shown)),
         _count("user_series_limit", "How many users may be shown one by one", rules.limit),

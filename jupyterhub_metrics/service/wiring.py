@@ -19,6 +19,7 @@ from .metrics import Metrics
 from .pages import Pages
 from .privacy import Privacy
 from .scrape_access import ScrapeAccess
+from .server_tokens import ServerTokens
 from .snapshots import Snapshots
 from .upkeeper import Upkeeper
 
@@ -54,6 +55,7 @@ class Wiring:
     hub_name: str
     hub_secrets: HubSecrets
     scrape_access: ScrapeAccess
+    server_tokens: ServerTokens
     max_body_bytes: int
     database: Database
     metrics: Metrics

@@ -160,6 +160,16 @@ def bytes_in_words(size: int) -> str:
     return f"{amount:.1f} {units[0]}"
 
 
+def use_in_words(asked_bytes: int | None, peak_bytes: int) -> str:
+    """What was used of the memory that was asked for, if some was."""
+    peak = bytes_in_words(peak_bytes)
+    if asked_bytes is None:
+        return f"used at most {peak}"
+    if peak_bytes > asked_bytes:
+        return f"asked for {bytes_in_words(asked_bytes)}, used up to {peak}"
+    return f"asked for {bytes_in_words(asked_bytes)}, never used more than {peak}"
+
+
 def duration_in_words(seconds: float) -> str:
     """``seconds`` as ``2 d 03 h``, ``2 h 05 min``, ``5 min 07 s`` or ``7 s``.
 

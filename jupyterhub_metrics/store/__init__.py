@@ -26,6 +26,7 @@ from .reading import (
     Window,
 )
 from .rebuild import Differences, Progress
+from .resources import Measured, Overasking, Resources
 from .store import IngestResult, PoolSize, Refusal, Store, open_store
 from .upkeep import DUTIES, Duty, UpkeepRound, UpkeepRules
 
@@ -45,15 +46,18 @@ __all__ = [
     "HowSeen",
     "IngestResult",
     "KnownGroup",
+    "Measured",
     "Member",
     "Observation",
     "OpenSessions",
+    "Overasking",
     "Person",
     "PoolSize",
     "Present",
     "Progress",
     "Reading",
     "Refusal",
+    "Resources",
     "SeenSession",
     "SessionPlace",
     "Statement",

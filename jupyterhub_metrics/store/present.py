@@ -20,8 +20,8 @@ Fetch = Callable[..., Awaitable[Sequence[asyncpg.Record]]]
 class OpenSessions:
     """``sessions`` that are all ``starting`` or all ``running`` and alike in the other fields.
 
-    What they request in all: of a pod without a request its limit, as Kubernetes has it. None
-    where it is not known of any.
+    What they request in all: of a pod without a request its limit, as Kubernetes has it. What they
+    use in all, by samples of the last five minutes. None where it is not known of any.
     """
 
     hub: str
@@ -34,6 +34,8 @@ class OpenSessions:
     memory_requested_bytes: float | None
     cpu_requested_cores: float | None
     gpus_requested: float | None
+    memory_used_bytes: float | None = None
+    cpu_used_cores: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class UserRequests:
     open_sessions: int
     memory_requested_bytes: float | None
     cpu_requested_cores: float | None
+    memory_used_bytes: float | None = None
+    cpu_used_cores: float | None = None
 
 
 @dataclass(frozen=True)

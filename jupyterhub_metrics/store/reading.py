@@ -7,7 +7,7 @@ and UnknownZone for a time zone that the database does not know.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
@@ -15,6 +15,7 @@ from uuid import UUID
 import asyncpg
 
 from ..model import Session
+from .resources import Measured, Overasking, measured_of
 from .rows import session_of
 
 Fetch = Callable[..., Awaitable[Sequence[asyncpg.Record]]]
@@ -104,12 +105,14 @@ USER_ORDERS: Final = (
 
 @dataclass(frozen=True)
 class SeenSession:
-    """A session with what checks measured of it; ``total`` counts all that were asked for."""
+    """A session with what checks and samplers measured of it; ``total`` counts all that were asked
+    for."""
 
     session: Session
     active_seconds: float | None
     last_activity_at: datetime | None
     total: int | None = None
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,7 @@ class Reading:
             *(after or (None, None)),
             limit,
         )
-        return [_seen(row) for row in rows]
+        return await self._measured([_seen(row) for row in rows])
 
     async def sessions_of_group(
         self,
@@ -245,7 +248,7 @@ class Reading:
             *(after or (None, None)),
             limit,
         )
-        return [_seen(row) for row in rows]
+        return await self._measured([_seen(row) for row in rows])
 
     async def sessions_of_all(
         self,
@@ -265,7 +268,7 @@ class Reading:
             *(after or (None, None)),
             limit,
         )
-        return [_seen(row) for row in rows]
+        return await self._measured([_seen(row) for row in rows])
 
     async def running(
         self,
@@ -279,7 +282,17 @@ class Reading:
         rows = await self._fetch(
             "running_page", list(hubs), username, group, *(after or (None, None)), limit
         )
-        return [_seen(row, row["total"]) for row in rows]
+        return await self._measured([_seen(row, row["total"]) for row in rows])
+
+    async def overasking(self, hubs: Sequence[str]) -> list[Overasking]:
+        """By Hub, profile and image, the most memory that nobody touched first."""
+        rows = await self._fetch("overasking", list(hubs))
+        return [Overasking(*row.values()) for row in rows]
+
+    async def _measured(self, seen: list[SeenSession]) -> list[SeenSession]:
+        """The same, each with what samplers measured of it."""
+        measured = await measured_of(self._fetch, [one.session.id for one in seen])
+        return [replace(one, measured=measured.get(one.session.id)) for one in seen]
 
     async def groups(self, hubs: Sequence[str]) -> list[KnownGroup]:
         """The groups that somebody is in now, by name."""

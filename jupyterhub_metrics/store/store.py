@@ -37,6 +37,7 @@ from .present import Present
 from .queries import query
 from .reading import Reading
 from .rebuild import Differences, Progress, differences, rebuild, silent
+from .resources import Resources
 from .rows import session_of
 from .schema import Policy, prepare
 from .upkeep import UpkeepRound, UpkeepRules, upkeep_round
@@ -147,6 +148,7 @@ class Store:
         self._max_attempts = pool.get_max_size() + 1
         self.capabilities = capabilities
         self.present = Present(self._fetch)
+        self.resources = Resources(self._fetch)
         self.reading = Reading(self._fetch)
 
     async def ingest(self, events: Sequence[Event]) -> IngestResult:

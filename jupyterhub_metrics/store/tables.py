@@ -41,6 +41,7 @@ ARCHIVED: Final = (
     "hourly_image_rows",
     "hourly_counted",
     "hourly_changed",
+    "session_samples",
 )
 """All tables of the schema that are kept, small ones first. What a migration adds comes in
 here."""

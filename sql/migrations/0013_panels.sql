@@ -370,7 +370,7 @@ CREATE FUNCTION panel_image_adoption(since timestamptz, until timestamptz, hubs 
             AND day >= usage_day(since)
             AND day < usage_day(until + interval '24 hours' - interval '1 microsecond')
         UNION ALL
-        SELECT month, server_id, description_id
+        SELECT month, account_id, image_id
         FROM usage_months
         WHERE until - since > interval '45 days' AND running_microseconds > 0
             AND month >= date_trunc('month', usage_day(since)::timestamp)::date

@@ -13,8 +13,11 @@ SELECT
         AS memory_requested_bytes,
     sum(CASE WHEN namespace IS NULL THEN cpu_guarantee_cores
         ELSE coalesce(cpu_guarantee_cores, cpu_limit_cores) END) AS cpu_requested_cores,
-    sum(gpus) AS gpus_requested
+    sum(gpus) AS gpus_requested,
+    sum(used.memory_last_bytes)::double precision AS memory_used_bytes,
+    sum(used.cpu_last_cores) AS cpu_used_cores
 FROM sessions
+LEFT JOIN samples_of_late AS used ON used.session_id = sessions.id
 WHERE ended_at IS NULL AND NOT simulated
 GROUP BY hub, state, profile, image, node, gpus;
 
@@ -53,8 +56,12 @@ SELECT
         FILTER (WHERE ended_at IS NULL)::double precision AS memory_requested_bytes,
     sum(CASE WHEN namespace IS NULL THEN cpu_guarantee_cores
         ELSE coalesce(cpu_guarantee_cores, cpu_limit_cores) END)
-        FILTER (WHERE ended_at IS NULL) AS cpu_requested_cores
+        FILTER (WHERE ended_at IS NULL) AS cpu_requested_cores,
+    sum(used.memory_last_bytes) FILTER (WHERE ended_at IS NULL)::double precision
+        AS memory_used_bytes,
+    sum(used.cpu_last_cores) FILTER (WHERE ended_at IS NULL) AS cpu_used_cores
 FROM sessions
+LEFT JOIN samples_of_late AS used ON used.session_id = sessions.id
 WHERE (ended_at IS NULL OR ended_at >= $1::timestamptz - interval '30 days') AND NOT simulated
 GROUP BY hub, username
 ORDER BY hub, username;

@@ -17,7 +17,7 @@ DECLARE
     -- tables that are documented for queries; views are readable without being named here
     readable   name[] := ARRAY[
         'sessions', 'events', 'session_activity', 'container_observations', 'group_memberships',
-        'monitor_samples_ring'];
+        'monitor_samples_ring', 'session_samples'];
     -- what functions of usage read as whoever calls them; views show all that is in them
     behind     name[] := ARRAY[
         'servers', 'words', 'descriptions', 'open_sessions', 'ended_sessions', 'usage_days',
@@ -28,7 +28,8 @@ DECLARE
     nameless   name[] := ARRAY['usage_of_open_days', 'hourly_nodes', 'hourly_images'];
     -- what samplers call
     ring       name[] := ARRAY[
-        'ring_open', 'ring_write', 'ring_recent', 'ring_resize', 'ring_clean', 'ring_state'];
+        'ring_open', 'ring_write', 'ring_recent', 'ring_resize', 'ring_clean', 'ring_state',
+        'record_pod_samples'];
     item       record;
 BEGIN
     FOR item IN SELECT unnest(ARRAY[owner_role, writer, sampler, reader]) AS role LOOP

@@ -174,6 +174,7 @@ USAGE_QUESTIONS = (
     "nodes_over_time({0}, '1 day')",
     "images_over_time({0}, '1 day')",
     "top_users({0})",
+    "usage_by_group({0}, '1 day')",
     "image_table({0})",
 )
 
@@ -291,6 +292,7 @@ async def test_the_writer_changes_no_event_and_no_schema(made: Roles) -> None:
 
 RING_FUNCTIONS = {
     "ring_open", "ring_write", "ring_recent", "ring_resize", "ring_clean", "ring_state",
+    "record_pod_samples",
 }  # fmt: skip
 
 

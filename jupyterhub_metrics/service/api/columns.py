@@ -90,7 +90,55 @@ RUNNING: Final = (
     Column("memory_guarantee_bytes", "integer", "Memory guaranteed", nullable=True),
     Column("memory_limit_bytes", "integer", "Most memory", nullable=True),
     Column("gpus", "number", "GPUs requested", nullable=True),
+    Column("memory_peak_bytes", "integer", "Most memory it used at any sample", nullable=True),
+    Column("memory_mean_bytes", "number", "Memory it used in the mean", nullable=True),
+    Column("cpu_peak_cores", "number", "Most cores it used over a sample", nullable=True),
+    Column("cpu_mean_cores", "number", "Cores it used in the mean", nullable=True),
+    Column("sampled_until", "moment", "The last sample of these", nullable=True),
     Column("simulated", "flag", "Whether it was made up"),
+)
+
+MEASURED: Final = frozenset(
+    {
+        "memory_peak_bytes",
+        "memory_mean_bytes",
+        "cpu_peak_cores",
+        "cpu_mean_cores",
+        "sampled_until",
+    }
+)
+"""Those of them that samplers tell."""
+
+OVERASKING: Final = (
+    Column("hub", "text", "The Hub"),
+    Column("profile", "text", "What was chosen", nullable=True),
+    Column("image_name", "text", "The image without tag and digest", nullable=True),
+    Column("sessions", "integer", "Sessions that were measured"),
+    Column("hours", "number", "Hours that were measured", nullable=True),
+    Column("memory_requested_bytes", "number", "Asked for, in the mean", nullable=True),
+    Column("memory_mean_bytes", "number", "Used, in the mean", nullable=True),
+    Column(
+        "memory_peak_p95_bytes",
+        "number",
+        "What 95 % of the sessions never used more than",
+        nullable=True,
+    ),
+    Column("memory_peak_bytes", "integer", "Most that any session used", nullable=True),
+    Column(
+        "memory_unused_gib_hours",
+        "number",
+        "GiB-hours that were asked for and that no moment touched",
+        nullable=True,
+    ),
+    Column("cpu_requested_cores", "number", "Asked for, in the mean", nullable=True),
+    Column("cpu_mean_cores", "number", "Used, in the mean", nullable=True),
+    Column(
+        "cpu_peak_p95_cores",
+        "number",
+        "What 95 % of the sessions never used more than",
+        nullable=True,
+    ),
+    Column("cpu_peak_cores", "number", "Most that any session used", nullable=True),
 )
 
 SESSIONS: Final = (

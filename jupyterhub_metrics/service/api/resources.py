@@ -6,7 +6,7 @@ Called by ``handlers.api`` and :mod:`.openapi`. Who may see what is asked of ``a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -347,6 +347,15 @@ async def running(question: Question) -> Answer:
     return _session_page(question, found, columns.RUNNING)
 
 
+async def overasking(question: Question) -> Answer:
+    question.viewer.require_operator("overasking")
+    found = [asdict(one) for one in await question.reading.overasking(question.hubs)]
+    if question.place is not None:
+        found = found[question.place[0] :]
+    begun = 0 if question.place is None else question.place[0]
+    return _page(question, found, lambda row: [begun + _index(row) + 1], begun + len(found))
+
+
 def _session_place(place: list[Any] | None) -> SessionPlace | None:
     if place is None:
         return None
@@ -380,6 +389,8 @@ def session_row(question: Question, seen: SeenSession, wanted: Sequence[Column])
             row[name] = None
         elif name == "seconds":
             row[name] = session.seconds(question.now)
+        elif name in columns.MEASURED:
+            row[name] = _plain(getattr(seen.measured, name, None))
         elif name in ("active_seconds", "last_activity_at"):
             row[name] = _plain(getattr(seen, name))
         else:
@@ -464,5 +475,13 @@ RESOURCES: Final = (
         (BY, STEP, USER, GROUP, HUB, *_WINDOW, *_PAGED),
         columns.USAGE,
         usage,
+    ),
+    Resource(
+        "overasking",
+        "What sessions asked for and used, by profile and image",
+        "For operators: sessions that were measured, the most memory that nobody touched first.",
+        (HUB, *_PAGED),
+        columns.OVERASKING,
+        overasking,
     ),
 )
