@@ -77,7 +77,7 @@ LIMIT 100
 
 -- name: top_users
 SELECT
-    hub, username, full_name, user_email, department, hours, hours_with_gpu, starts, last_seen
+    hub, username, full_name, user_email, department, hours, starts, last_seen
 FROM panel_top_users(
     $__timeFrom(), $__timeTo(), ARRAY[${hub:sqlstring}]::text[],
     ARRAY[${group:sqlstring}]::text[], 100)

@@ -196,12 +196,11 @@ CREATE FUNCTION panel_top_users(
     since timestamptz, until timestamptz, hubs text[], groups text[], at_most integer
 ) RETURNS TABLE (
     hub text, username text, user_email text, full_name text, department text,
-    hours double precision, hours_with_gpu double precision, starts bigint,
-    last_seen timestamptz)
+    hours double precision, starts bigint, last_seen timestamptz)
     LANGUAGE sql STABLE AS $$
     SELECT
         top.hub, top.username, top.user_email, top.full_name, top.department, top.hours,
-        coalesce(used.hours_with_gpu, 0), top.starts, seen.last_at
+        top.starts, seen.last_at
     FROM (
         SELECT *
         FROM panel_usage_by_user(since, until, hubs, groups) AS used
@@ -209,8 +208,6 @@ CREATE FUNCTION panel_top_users(
         ORDER BY used.hours DESC, used.hub, used.username
         LIMIT at_most
     ) AS top
-    LEFT JOIN panel_requested_by_user(since, until, hubs, groups) AS used
-        ON used.hub = top.hub AND used.username = top.username
     CROSS JOIN LATERAL (
         SELECT max(last_at) AS last_at
         FROM server_spans
