@@ -11,7 +11,7 @@ CREATE TABLE usage_months (
 ) WITH (fillfactor = 80);
 
 COMMENT ON TABLE usage_months IS
-    'usage_days by month, user and what it was. Changes with it, in the same transaction.';
+    'usage_days by month, user and description. Changes with it, in the same transaction.';
 
 -- A row for each thing that a panel draws. Arrays have the 24 hours of the day.
 CREATE TABLE usage_summary (

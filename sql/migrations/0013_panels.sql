@@ -109,9 +109,9 @@ CREATE FUNCTION panel_usage_by_user(
         total.running / 3600000000.0::double precision, total.starts
     FROM (
         SELECT
-            account_id AS server_id, sum(running)::bigint AS running, sum(starts)::bigint AS starts
+            server_id, sum(running)::bigint AS running, sum(starts)::bigint AS starts
         FROM usage_totals(since, until)
-        GROUP BY account_id
+        GROUP BY server_id
         HAVING sum(running) > 0 OR sum(starts) > 0
     ) AS total
     JOIN panel_servers(since, until, hubs, groups) AS owned USING (server_id)
@@ -144,7 +144,7 @@ CREATE FUNCTION panel_requested_by_user(
         FROM (
             -- whole microseconds of 285 years are exact in a double, and quicker to add up
             SELECT
-                ran.account_id AS server_id,
+                ran.server_id,
                 sum(ran.running::double precision) AS running,
                 coalesce(sum(ran.running::double precision) FILTER (WHERE gpus > 0), 0)
                     AS running_with_gpu,
@@ -153,7 +153,7 @@ CREATE FUNCTION panel_requested_by_user(
                 sum(ran.running * gpus) AS gpus
             FROM usage_totals(since, until) AS ran
             JOIN usage_resources ON usage_resources.id = ran.description_id
-            GROUP BY ran.account_id
+            GROUP BY ran.server_id
         ) AS total
         JOIN panel_servers(since, until, hubs, groups) AS owned USING (server_id)
         GROUP BY owned.hub, owned.username
@@ -220,7 +220,7 @@ CREATE FUNCTION panel_usage_by_image(
         SELECT place, person, sum(running::double precision) AS running, sum(starts) AS starts
         FROM usage_totals(since, until) AS total
         JOIN picture USING (description_id)
-        JOIN owner ON owner.server_id = total.account_id
+        JOIN owner USING (server_id)
         GROUP BY place, person
     ) AS used
     JOIN (
@@ -250,10 +250,10 @@ CREATE FUNCTION panel_usage_by_department_and_image(
     FROM (
         SELECT owned.hub, owned.username, total.place, sum(total.running) AS running
         FROM (
-            SELECT account_id AS server_id, place, sum(running)::bigint AS running
+            SELECT server_id, place, sum(running)::bigint AS running
             FROM usage_totals(since, until)
             JOIN base USING (description_id)
-            GROUP BY account_id, place
+            GROUP BY server_id, place
             HAVING sum(running) > 0
         ) AS total
         JOIN panel_servers(since, until, hubs, groups) AS owned USING (server_id)

@@ -177,9 +177,9 @@ ORDER BY bucket, seconds DESC, value, hub;
 -- Of the Hubs $1 in [$2, $3): those who had some, or whose name has $4 in it; ordered by $5,
 -- ascending unless $6; after the sort key $7 of the user $8 of the Hub $9, whose person_id is $11;
 -- $10 at most. What is unknown sorts as least.
-WITH of_account AS MATERIALIZED (
+WITH of_first_server AS MATERIALIZED (
     SELECT
-        account_id,
+        server_id,
         sum(running)::bigint AS running,
         sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
         sum(running / 3600000000.0::double precision * cores) AS core_hours,
@@ -188,13 +188,13 @@ WITH of_account AS MATERIALIZED (
         sum(failures)::bigint AS failures
     FROM (
         SELECT
-            account_id, description_id, sum(running) AS running, sum(starts) AS starts,
+            server_id, description_id, sum(running) AS running, sum(starts) AS starts,
             sum(failures) AS failures
         FROM usage_totals($2::timestamptz, $3::timestamptz)
-        GROUP BY account_id, description_id
+        GROUP BY server_id, description_id
     ) AS summed
     JOIN usage_resources AS requested ON requested.id = summed.description_id
-    GROUP BY account_id
+    GROUP BY server_id
 ),
 of_user AS MATERIALIZED (
     SELECT
@@ -208,9 +208,9 @@ of_user AS MATERIALIZED (
         coalesce(sum(failures), 0)::bigint AS failures,
         min(servers.id) AS person_id
     FROM servers
-    LEFT JOIN of_account ON of_account.account_id = servers.id
+    LEFT JOIN of_first_server ON of_first_server.server_id = servers.id
     WHERE servers.hub = ANY ($1::text[])
-        AND (($4::text IS NULL AND of_account.account_id IS NOT NULL)
+        AND (($4::text IS NULL AND of_first_server.server_id IS NOT NULL)
             OR ($4 IS NOT NULL AND (
                 strpos(lower(servers.username), lower($4)) > 0
                 OR EXISTS (
