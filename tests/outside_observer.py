@@ -23,7 +23,7 @@ from hub_client import Answer, HubClient
 from hub_process import HubProcess, until
 from kill_plan import Lane, Life
 
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.04
 HEARTBEAT_SECONDS = 0.1
 HEARD_SECONDS = 0.3
 """Answers that far apart are no silence."""
@@ -131,7 +131,7 @@ class OutsideObserver:
             return self._lacks(attempt, answers[-1])
 
         try:
-            await until(is_over, "the Hub ends a server", seconds=90, every_seconds=0.1)
+            await until(is_over, "the Hub ends a server", seconds=90, every_seconds=0.3)
         except AssertionError as error:
             raise AssertionError(f"{error}: {attempt}") from None
         attempt.over_by = answers[-1].answered_at

@@ -55,7 +55,8 @@ class Looks:
 def nothing_untrue(
     hub: ScheduledHub, clocks: list[Clock], rows: Mapping[UUID, Mapping[str, Any]]
 ) -> None:
-    """No session that never was, none ended while it runs, and each end inside its interval.
+    """No session that never was, none ended while it runs, each end inside its interval, and no
+    start that failed taken for a server that ran, where the recorder lived to tell.
 
     Where clocks were set or stood still, an interval is as wrong as they were: by the most that
     two of them, or one of them at two moments, disagreed since the session began.
@@ -67,14 +68,14 @@ def nothing_untrue(
         run = truth[key]
         if row["ended_at"] is None:
             continue
-        assert run.ended is not None, f"{run} still runs: {dict(row)}"
-        ended_at = run.started_at + timedelta(seconds=run.ended - run.started)
+        assert run.over is not None, f"{run} still runs: {dict(row)}"
+        first, last = (run.started_at + timedelta(seconds=at - run.started) for at in run.over)
         wrong = spread(clocks, run.started)
         cut = SECOND if row["end_source"] == "container" else timedelta()
-        assert row["ended_after"] - wrong <= ended_at <= row["ended_before"] + wrong + cut, (
-            run,
-            dict(row),
-        )
+        assert row["ended_after"] - wrong <= last, (run, dict(row))
+        assert first <= row["ended_before"] + wrong + cut, (run, dict(row))
+        if run.told:
+            assert row["state"] == ("ended" if run.ready else "failed"), (run, dict(row))
 
 
 def nothing_lost(

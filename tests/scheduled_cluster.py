@@ -63,8 +63,10 @@ class ScheduledCluster:
         )
 
     def run(self, username: str) -> None:
-        pod = self.pods[pod_name(username)]
-        self._put(replace(pod, phase="Running", running_since=self._moment()))
+        """Its container starts, if it is still to."""
+        pod = self.pods.get(pod_name(username))
+        if pod is not None and pod.phase == "Pending":
+            self._put(replace(pod, phase="Running", running_since=self._moment()))
 
     def finish(self, username: str) -> None:
         """Its container ends, and Kubernetes keeps the record."""

@@ -37,27 +37,45 @@ class TrueRun:
     """What really happened to one server.
 
     ``started_at`` is what the Hub's clock showed; the rest is in seconds of the true time.
-    ``left_hub`` is when the Hub ceased to show it. ``announced`` and ``told`` say whether what
-    the recorder knew of its start and of it since has survived.
+    ``ended`` is when its process did or, where its start failed, when the Hub gave it up;
+    ``died`` is when the process did before that. ``left_hub`` is when the Hub ceased to show it.
+    ``announced`` and ``told`` say whether what the recorder knew of its start and of it since has
+    survived.
     """
 
     username: str
     started_at: datetime
     started: float
+    ready: bool = False
+    died: float | None = None
     ended: float | None = None
     left_hub: float | None = None
     announced: bool = True
     told: bool = True
 
+    @property
+    def over(self) -> tuple[float, float] | None:
+        """When it ended, or, where its start failed, from its death to when that was noticed."""
+        last = self.died if self.ended is None else self.ended
+        if last is None:
+            return None
+        return (last if self.died is None else self.died, last)
+
 
 class ScheduledHub:
     """One Hub in memory, with the recorder's real outbox on a real disk.
 
-    With a ``cluster`` its servers are pods, which live and die without the Hub.
+    With a ``cluster`` its servers are pods, which live and die without the Hub. ``folder`` is
+    where its disk is.
     """
 
     def __init__(
-        self, name: str, time: Time, clock: Clock, cluster: ScheduledCluster | None = None
+        self,
+        name: str,
+        time: Time,
+        clock: Clock,
+        cluster: ScheduledCluster | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.name = name
         self.time = time
@@ -70,7 +88,7 @@ class ScheduledHub:
         self._killed_at = 0.0
         self._disk_was_full_at = float("-inf")
         self._starts = 0
-        self._folder = tempfile.TemporaryDirectory(prefix="jhm-")
+        self._folder = tempfile.TemporaryDirectory(prefix="jhm-", dir=folder)
         self._outbox_path = Path(self._folder.name) / "outbox.sqlite"
         self._live: dict[str, TrueRun] = {}
         self._shown: dict[str, TrueRun] = {}
@@ -78,7 +96,9 @@ class ScheduledHub:
             username: SimpleNamespace(
                 name="",
                 user=SimpleNamespace(name=username, groups=[]),
-                orm_spawner=SimpleNamespace(id=None, started=None, state={"pid": 1}),
+                orm_spawner=SimpleNamespace(id=None, started=None, state={}),
+                poll_interval=HUB_POLL_SECONDS,
+                _waiting_for_response=False,
                 user_options={},
                 handler=None,
                 _log_name=username,
@@ -111,14 +131,17 @@ class ScheduledHub:
                 for username, spawner in self._spawners.items():
                     if spawner.orm_spawner.started is None:
                         continue
-                    if self._runs(username):
+                    run = self._shown[username]
+                    run.announced = True
+                    spawner._waiting_for_response = False
+                    if self._runs(username) and self._is_found(username):
                         self.recorder.polled(spawner, None, self.clock.wall())
                         self.recorder.polling(spawner)
                         self.recorder.ready(spawner)
-                        run = self._shown[username]
-                        run.told = run.announced = True
+                        run.told = run.ready = True
                     else:
-                        self._shown[username].announced = True
+                        # a process that was being started is nobody's now
+                        self._live.pop(username, None)
                         self._end(username, status=0)
             self.recorder.settle_unknown(
                 lambda: [
@@ -169,7 +192,8 @@ class ScheduledHub:
             if username in self._shown:
                 self._shown[username].told = False
             self._forget(username)
-            spawner.orm_spawner.id = spawner.orm_spawner.started = None
+            self._clear(spawner)
+            spawner.orm_spawner.id = None
 
     def close(self) -> None:
         self.disk_is_full = False
@@ -185,6 +209,18 @@ class ScheduledHub:
     # -- its servers ---------------------------------------------------------
 
     def start_server(self, username: str) -> None:
+        """From the request until it is ready."""
+        self.begin_start(username, spawned=True)
+        self.finish_start(username)
+
+    def begin_start(self, username: str, *, spawned: bool) -> None:
+        """``spawned``: the spawner has done its part, and the Hub waits for an answer."""
+        self._request(username)
+        self.time.pass_by(START_SECONDS)
+        if spawned:
+            self._spawned(username)
+
+    def _request(self, username: str) -> None:
         assert self.recorder is not None
         spawner = self._spawners[username]
         # as the Hub does, it polls before it starts anew
@@ -201,13 +237,38 @@ class ScheduledHub:
             self.cluster.create(username)
         with self.disk():
             self.recorder.requested(spawner)
-        self.time.pass_by(START_SECONDS)
+
+    def _spawned(self, username: str) -> None:
+        assert self.recorder is not None
+        spawner = self._spawners[username]
         if self.cluster is not None:
             self.cluster.run(username)
         with self.disk():
-            self.recorder.polled(spawner, None, self.clock.wall())
             self.recorder.polling(spawner)
+        spawner.orm_spawner.state = {"pid": 1}
+        spawner._waiting_for_response = True
+
+    def finish_start(self, username: str) -> None:
+        """It answers and is routed, or the Hub has waited for it long enough."""
+        assert self.recorder is not None
+        spawner = self._spawners[username]
+        if not spawner._waiting_for_response:
+            self._spawned(username)
+        if not self._runs(username):
+            self._give_up(username)
+            return
+        with self.disk():
+            self.recorder.polled(spawner, None, self.clock.wall())
             self.recorder.ready(spawner)
+        spawner._waiting_for_response = False
+        self._live[username].ready = True
+
+    def _give_up(self, username: str) -> None:
+        """The start of one that is gone has taken too long."""
+        error = TimeoutError()
+        error.reason = "timeout"  # type: ignore[attr-defined]
+        with self.disk():
+            self._end(username, status=self._status, error=error)
 
     def stop_server(self, username: str) -> None:
         assert self.recorder is not None
@@ -221,19 +282,24 @@ class ScheduledHub:
                 self.cluster.delete(username)
             spawner.orm_spawner.started = None
             self.recorder.ended(spawner, None)
+        self._clear(spawner)
         self._forget(username)
 
     def kill_server(self, username: str) -> None:
         """The process dies; the Hub does not know yet."""
-        self._live.pop(username).ended = self.time.now
+        self._dies(username)
         if self.cluster is not None:
             self.cluster.finish(username)
 
     def remove_pod(self, username: str) -> None:
         """Its node is gone, and with it all that the container could have told."""
         assert self.cluster is not None
-        self._live.pop(username).ended = self.time.now
+        self._dies(username)
         self.cluster.delete(username)
+
+    def starting(self) -> list[str]:
+        """Those that are not ready yet, dead or alive."""
+        return sorted(name for name, run in self._shown.items() if not run.ready)
 
     def running(self) -> list[str]:
         return sorted(self._live)
@@ -245,7 +311,7 @@ class ScheduledHub:
     def may_start(self, username: str) -> bool:
         """Not while it runs; nor, the clock being set back, at the very start of an earlier run,
         which no Hub could tell apart."""
-        if username in self._shown and self._runs(username):
+        if username in self._shown and (self._runs(username) or username in self.starting()):
             return False
         wall = self.clock.wall()
         return all(
@@ -265,7 +331,8 @@ class ScheduledHub:
     def users(self) -> list[dict[str, Any]]:
         def server(username: str) -> dict[str, Any]:
             started = isoformat(self._spawners[username].orm_spawner.started)
-            return {"name": "", "started": started, "ready": True, "pending": None}
+            pending = None if self._shown[username].ready else "spawn"
+            return {"name": "", "started": started, "ready": not pending, "pending": pending}
 
         return [{"name": username, "servers": {"": server(username)}} for username in self._shown]
 
@@ -294,7 +361,13 @@ class ScheduledHub:
         for username, spawner in self._spawners.items():
             if spawner.orm_spawner.started is None:
                 continue
-            if self._runs(username):
+            status = None if self._runs(username) else self._status
+            if not self._shown[username].ready:
+                # a start that the Hub waits for; it polls, and does nothing about what it hears
+                if spawner._waiting_for_response:
+                    with self.disk():
+                        self.recorder.polled(spawner, status, self.clock.wall())
+            elif status is None:
                 with self.disk():
                     self.recorder.polled(spawner, None, self.clock.wall())
             else:
@@ -302,31 +375,62 @@ class ScheduledHub:
 
     def _end_dead(self, username: str) -> None:
         with acting(HUB_POLL), self.disk():
-            self._end(username, status=1 if self.cluster else KILLED)
+            self._end(username, status=self._status)
 
-    def _end(self, username: str, status: int) -> None:
+    @property
+    def _status(self) -> int:
+        """What a poll says of one that is gone."""
+        return 1 if self.cluster else KILLED
+
+    def _end(self, username: str, status: int, error: Exception | None = None) -> None:
         assert self.recorder is not None
         spawner = self._spawners[username]
         if self.cluster is not None and username not in self._live:
             # as KubeSpawner does within its poll
             self.cluster.delete(username)
+        run = self._shown[username]
+        if not run.ready:
+            run.ended = self.time.now
         self.recorder.polled(spawner, status, self.clock.wall())
         self.recorder.stopping(spawner)
         self.recorder.polled(spawner, status, self.clock.wall())
         spawner.orm_spawner.started = None
-        self.recorder.ended(spawner, None)
+        self.recorder.ended(spawner, error)
+        self._clear(spawner)
         self._forget(username)
+
+    def _is_found(self, username: str) -> bool:
+        """Whether a Hub that starts knows of the process, killed before it was told or not: a pod
+        is found by its name."""
+        state = self._spawners[username].orm_spawner.state
+        if self.cluster is not None and not state:
+            self.cluster.run(username)
+            state["pod"] = pod_name(username)
+        return bool(state)
+
+    def _dies(self, username: str) -> None:
+        run = self._live.pop(username)
+        if run.ready or self._shown.get(username) is not run:
+            run.ended = self.time.now
+        else:
+            run.died = self.time.now
+
+    def _clear(self, spawner: Any) -> None:
+        spawner.orm_spawner.started, spawner.orm_spawner.state = None, {}
+        spawner._waiting_for_response = False
 
     def _remove_orphan(self, username: str) -> None:
         """As KubeSpawner does with a pod that is in the way of a new one."""
         assert self.cluster is not None
-        self._live.pop(username).ended = self.time.now
+        self._dies(username)
         self.cluster.delete(username)
 
     def _forget(self, username: str) -> None:
         run = self._shown.pop(username, None)
         if run is not None:
             run.left_hub = self.time.now
+            if run.ended is None and run.died is not None:
+                run.ended = self.time.now
 
     def _later(self, seconds: float, call: Any) -> Any:
         starts = self._starts

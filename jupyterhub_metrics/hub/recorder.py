@@ -401,7 +401,10 @@ class MetricsRecorder(RecorderSettings):
         self._runs.forget(note)
         self._starts.end(note.spawner_id)
         self._alive.forget(note)
-        self._append(events, keep=keep, drop=note.spawner_id)
+        kept = self.outbox.note(note.spawner_id)
+        # one of an older run, of which nobody has told the end yet, stays
+        is_its_own = kept is not None and kept.session_id == note.session_id
+        self._append(events, keep=keep, drop=note.spawner_id if is_its_own else None)
         if run.clock.stepped_back:
             self.log.warning(
                 "Server %s/%s: found the Hub's clock set back during its session; its length "

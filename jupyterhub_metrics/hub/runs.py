@@ -72,6 +72,9 @@ class Runs:
         """The note of the spawner's present run; one of an older run does not count."""
         note = self._outbox.note(row_id(spawner))
         started = spawner.orm_spawner.started
+        if started is None and (run := self._runs.get(row_id(spawner))):
+            # the Hub has cleared it
+            started = run.started_at
         if note is None or started is None:
             return note
         return note if same_start(aware(started), note.started_at) else None
@@ -129,8 +132,8 @@ class Runs:
     def _clock(self, not_before: datetime) -> SessionClock:
         return SessionClock(not_before, wall=self._wall, monotonic=self._monotonic)
 
-    def forget(self, note: Note) -> Run | None:
-        return self._runs.pop(note.spawner_id, None)
+    def forget(self, note: Note) -> None:
+        self._runs.pop(note.spawner_id, None)
 
 
 def row_id(spawner: Any) -> int:

@@ -7,10 +7,27 @@ CREATE TABLE servers (
     hub         text NOT NULL,
     username    text NOT NULL,
     server_name text NOT NULL,
+    account_id  integer NOT NULL,
     CONSTRAINT servers_name UNIQUE (hub, username, server_name)
 );
 
 COMMENT ON TABLE servers IS 'Each server of each user, by its name and the user''s name then.';
+COMMENT ON COLUMN servers.account_id IS
+    'The same for all servers of a user: the id of the first. Users are counted by it.';
+
+CREATE FUNCTION give_account() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.account_id IS NULL THEN
+        SELECT coalesce(min(account_id), NEW.id) INTO NEW.account_id
+        FROM servers
+        WHERE hub = NEW.hub AND username = NEW.username;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER give_account BEFORE INSERT ON servers
+    FOR EACH ROW EXECUTE FUNCTION give_account();
 
 CREATE TABLE words (
     id   integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -64,10 +64,29 @@ CREATE TABLE descriptions (
     cpu_limit_cores        double precision,
     memory_guarantee_bytes bigint,
     memory_limit_bytes     bigint,
-    gpus                   double precision
+    gpus                   double precision,
+    image_id               integer NOT NULL
 );
 
+CREATE INDEX descriptions_image ON descriptions (coalesce(image, ''), image_id);
+
 COMMENT ON TABLE descriptions IS 'What servers are: image, profile and resources, once each.';
+COMMENT ON COLUMN descriptions.image_id IS
+    'The same for all with this image: the id of the first. Images are counted by it.';
+
+CREATE FUNCTION give_image() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.image_id IS NULL THEN
+        SELECT coalesce(min(image_id), NEW.id) INTO NEW.image_id
+        FROM descriptions
+        WHERE coalesce(image, '') = coalesce(NEW.image, '');
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER give_image BEFORE INSERT ON descriptions
+    FOR EACH ROW EXECUTE FUNCTION give_image();
 
 CREATE TABLE requests (
     id           integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

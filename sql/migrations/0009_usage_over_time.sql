@@ -1,39 +1,18 @@
 -- What dashboards draw, and who and what used most. Each function counts [since, until), at most until now, exactly: what is
 -- summarised is taken from there, the rest from sessions.
 
-CREATE FUNCTION usage_bounds(
-    since timestamptz, until timestamptz, step interval, zone text
-) RETURNS timestamptz[] LANGUAGE sql STABLE AS $$
-    SELECT array_agg(DISTINCT begins ORDER BY begins)
-    FROM (
-        SELECT CASE WHEN step > interval '1 hour'
-            THEN usage_bucket(step, local AT TIME ZONE zone, zone) END AS begins
-        FROM generate_series(
-            usage_bucket(step, since, zone) AT TIME ZONE zone, until AT TIME ZONE zone, step
-        ) AS local
-        WHERE step > interval '1 hour'
-        UNION ALL
-        SELECT usage_bucket(step, moment, zone)
-        FROM generate_series(usage_bucket(step, since, zone), until, step) AS moment
-        WHERE step <= interval '1 hour'
-    ) AS candidates
-    WHERE begins < until
-$$;
-
-COMMENT ON FUNCTION usage_bounds IS 'When the buckets begin that overlap [since, until).';
-
 -- Counting up and down over starts and ends: what it costs is the number of sessions, not of the
--- buckets that each of them covers. bounds are by usage_clock the beginnings of buckets in order,
--- the first at or before all stretches, and the end of the last; a stretch is whole buckets.
+-- buckets that each of them covers. By numbers for as long as possible: names are long to compare.
+-- bounds are by usage_clock the beginnings of buckets in order, the first at or before all
+-- stretches, and the end of the last; a stretch is whole buckets.
 CREATE FUNCTION usage_sweep(stretches tstzmultirange, bounds bigint[], by_dimension text)
     RETURNS TABLE (bucket integer, hub text, value text, users bigint, running bigint)
     LANGUAGE sql STABLE AS $$
     WITH found AS MATERIALIZED (
         SELECT
             server_id,
-            CASE WHEN by_dimension = 'node' THEN node_id END AS node_id,
-            CASE WHEN by_dimension IN ('image', 'profile', 'gpus') THEN description_id END
-                AS description_id,
+            CASE by_dimension WHEN 'hub' THEN 0 WHEN 'node' THEN node_id ELSE description_id END
+                AS thing_id,
             begins,
             ends,
             width_bucket(begins, bounds) AS first_bucket,
@@ -50,69 +29,95 @@ CREATE FUNCTION usage_sweep(stretches tstzmultirange, bounds bigint[], by_dimens
         ) AS clipped
         WHERE begins < ends
     ),
+    -- descriptions that say the same of the dimension are one
+    things AS MATERIALIZED (
+        SELECT id, CASE by_dimension
+            WHEN 'image' THEN image_id
+            WHEN 'profile' THEN min(id) OVER (PARTITION BY profile)
+            WHEN 'gpus' THEN min(id) OVER (PARTITION BY gpus) END AS first_id
+        FROM descriptions
+        WHERE by_dimension IN ('image', 'profile', 'gpus')
+    ),
+    hubs AS MATERIALIZED (SELECT hub, min(id) AS hub_id FROM servers GROUP BY hub),
     served AS MATERIALIZED (
         SELECT
-            servers.hub,
-            servers.username,
-            CASE by_dimension
-                WHEN 'node' THEN node.word
-                WHEN 'image' THEN descriptions.image
-                WHEN 'profile' THEN descriptions.profile
-                WHEN 'gpus' THEN descriptions.gpus::text
-            END AS value,
-            found.*
+            hubs.hub_id,
+            servers.account_id,
+            CASE WHEN by_dimension IN ('image', 'profile', 'gpus') THEN first_id ELSE thing_id END
+                AS thing_id,
+            begins, ends, first_bucket, last_bucket
         FROM found
         JOIN servers ON servers.id = found.server_id
-        LEFT JOIN descriptions ON descriptions.id = found.description_id
-        LEFT JOIN words AS node ON node.id = found.node_id
+        JOIN hubs ON hubs.hub = servers.hub
+        LEFT JOIN things ON things.id = found.thing_id
     ),
     -- a user with several servers in a bucket is one
     present AS MATERIALIZED (
-        SELECT hub, value, unnest(range_agg(int4range(first_bucket, last_bucket, '[]'))) AS buckets
+        SELECT
+            hub_id, thing_id,
+            unnest(range_agg(int4range(first_bucket, last_bucket, '[]'))) AS buckets
         FROM served
-        GROUP BY hub, value, username
+        GROUP BY account_id, thing_id, hub_id
     ),
     turns AS (
-        SELECT hub, value, lower(buckets) AS bucket, 1 AS users, 0 AS servers, 0::bigint AS running
+        SELECT
+            hub_id, thing_id, lower(buckets) AS bucket, 1 AS users, 0 AS servers,
+            0::bigint AS running
         FROM present
         UNION ALL
-        SELECT hub, value, upper(buckets), -1, 0, 0 FROM present
+        SELECT hub_id, thing_id, upper(buckets), -1, 0, 0 FROM present
         UNION ALL
         -- the first bucket, whole ones from there to the last, and the last
         SELECT
-            hub, value, first_bucket, 0, 0, least(ends, bounds[first_bucket + 1]) - begins
+            hub_id, thing_id, first_bucket, 0, 0, least(ends, bounds[first_bucket + 1]) - begins
         FROM served
         UNION ALL
-        SELECT hub, value, first_bucket + 1, 0, 1, 0 FROM served WHERE last_bucket > first_bucket
+        SELECT hub_id, thing_id, first_bucket + 1, 0, 1, 0
+        FROM served
+        WHERE last_bucket > first_bucket
         UNION ALL
-        SELECT hub, value, last_bucket, 0, -1, ends - bounds[last_bucket]
+        SELECT hub_id, thing_id, last_bucket, 0, -1, ends - bounds[last_bucket]
         FROM served
         WHERE last_bucket > first_bucket
     ),
     steps AS (
         SELECT
-            hub,
-            value,
+            hub_id,
+            thing_id,
             turns.bucket,
             sum(turns.running)::bigint AS running,
             (sum(sum(turns.users)) OVER along)::bigint AS users,
             (sum(sum(turns.servers)) OVER along)::bigint AS servers,
             lead(turns.bucket) OVER along AS next_bucket
         FROM turns
-        GROUP BY hub, value, turns.bucket
-        WINDOW along AS (PARTITION BY hub, value ORDER BY turns.bucket)
+        GROUP BY hub_id, thing_id, turns.bucket
+        WINDOW along AS (PARTITION BY hub_id, thing_id ORDER BY turns.bucket)
     )
     SELECT
         filled,
         hub,
         value,
-        users,
+        named.users,
         servers * (bounds[filled + 1] - bounds[filled])
-            + CASE WHEN filled = steps.bucket THEN running ELSE 0 END
-    FROM steps
-    CROSS JOIN LATERAL generate_series(
-        steps.bucket, greatest(steps.bucket, next_bucket - 1)) AS filled
-    WHERE users > 0
+            + CASE WHEN filled = named.bucket THEN running ELSE 0 END
+    FROM (
+        SELECT
+            hubs.hub,
+            CASE by_dimension
+                WHEN 'node' THEN node.word
+                WHEN 'image' THEN descriptions.image
+                WHEN 'profile' THEN descriptions.profile
+                WHEN 'gpus' THEN descriptions.gpus::text
+            END AS value,
+            steps.users, servers, running, steps.bucket,
+            generate_series(steps.bucket, greatest(steps.bucket, next_bucket - 1)) AS filled
+        FROM steps
+        JOIN hubs ON hubs.hub_id = steps.hub_id
+        LEFT JOIN words AS node ON node.id = thing_id AND by_dimension = 'node'
+        LEFT JOIN descriptions ON descriptions.id = thing_id
+            AND by_dimension IN ('image', 'profile', 'gpus')
+        WHERE steps.users > 0
+    ) AS named
 $$;
 
 COMMENT ON FUNCTION usage_sweep IS 'Distinct users and microseconds of each bucket, from sessions.';
@@ -259,7 +264,7 @@ COMMENT ON FUNCTION images_over_time IS 'Distinct users and average servers of e
 
 -- Whole closed months, whole closed days before and after them, and the rest from sessions.
 CREATE FUNCTION usage_totals(since timestamptz, until timestamptz)
-    RETURNS TABLE (server_id integer, description_id integer, running bigint, starts integer)
+    RETURNS TABLE (account_id integer, image_id integer, running bigint, starts integer)
     LANGUAGE sql STABLE AS $$
     WITH days AS MATERIALIZED (
         SELECT
@@ -277,34 +282,41 @@ CREATE FUNCTION usage_totals(since timestamptz, until timestamptz)
         FROM days
         WHERE first_day < last_day
     )
-    SELECT server_id, description_id, running_microseconds, starts
+    SELECT account_id, image_id, running_microseconds, starts
     FROM parts
     JOIN usage_months ON month >= first_month AND month < last_month
     UNION ALL
-    SELECT server_id, description_id, running_microseconds, starts
-    FROM parts
-    JOIN usage_days ON day >= first_day AND day < least(last_day, first_month)
-    UNION ALL
-    SELECT server_id, description_id, running_microseconds, starts
-    FROM parts
-    JOIN usage_days ON day >= greatest(first_month, last_month) AND day < last_day
-    UNION ALL
-    SELECT session.server_id, session.description_id, cut.running, cut.starts
-    FROM unnest(
-        tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
-        - coalesce((
-            SELECT tstzmultirange(tstzrange(usage_midnight(first_day), usage_midnight(last_day)))
-            FROM parts), '{}')
-    ) AS rest
-    CROSS JOIN LATERAL sessions_overlapping(lower(rest), upper(rest)) AS session
-    CROSS JOIN LATERAL (
-        SELECT
-            CASE WHEN session.state IN ('running', 'ended') THEN greatest(0,
-                usage_clock(least(session.ended_at, upper(rest)))
-                - usage_clock(greatest(session.started_at, lower(rest)))) ELSE 0 END AS running,
-            (session.started_at >= lower(rest) AND session.started_at < upper(rest))::integer
-                AS starts
-    ) AS cut
+    SELECT servers.account_id, descriptions.image_id, by_server.running, by_server.starts
+    FROM (
+        SELECT server_id, description_id, running_microseconds AS running, starts
+        FROM parts
+        JOIN usage_days ON day >= first_day AND day < least(last_day, first_month)
+        UNION ALL
+        SELECT server_id, description_id, running_microseconds, starts
+        FROM parts
+        JOIN usage_days ON day >= greatest(first_month, last_month) AND day < last_day
+        UNION ALL
+        SELECT session.server_id, session.description_id, cut.running, cut.starts
+        FROM unnest(
+            tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
+            - coalesce((
+                SELECT tstzmultirange(tstzrange(
+                    usage_midnight(first_day), usage_midnight(last_day)))
+                FROM parts), '{}')
+        ) AS rest
+        CROSS JOIN LATERAL sessions_overlapping(lower(rest), upper(rest)) AS session
+        CROSS JOIN LATERAL (
+            SELECT
+                CASE WHEN session.state IN ('running', 'ended') THEN greatest(0,
+                    usage_clock(least(session.ended_at, upper(rest)))
+                    - usage_clock(greatest(session.started_at, lower(rest)))) ELSE 0 END
+                    AS running,
+                (session.started_at >= lower(rest) AND session.started_at < upper(rest))::integer
+                    AS starts
+        ) AS cut
+    ) AS by_server
+    JOIN servers ON servers.id = by_server.server_id
+    JOIN descriptions ON descriptions.id = by_server.description_id
 $$;
 
 CREATE FUNCTION top_users(since timestamptz, until timestamptz, at_most integer DEFAULT 100)
@@ -312,71 +324,46 @@ CREATE FUNCTION top_users(since timestamptz, until timestamptz, at_most integer 
     LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
     SELECT
         servers.hub, servers.username,
-        sum(total.running)::bigint / 3600000000.0::double precision AS hours,
-        sum(total.starts)::bigint
+        total.running / 3600000000.0::double precision AS hours,
+        total.starts
     FROM (
-        SELECT server_id, sum(running) AS running, sum(starts) AS starts
+        SELECT account_id, sum(running)::bigint AS running, sum(starts)::bigint AS starts
         FROM usage_totals(since, until)
-        GROUP BY server_id
+        GROUP BY account_id
+        HAVING sum(running) > 0
     ) AS total
-    JOIN servers ON servers.id = total.server_id
-    GROUP BY servers.hub, servers.username
-    HAVING sum(total.running) > 0
+    JOIN servers ON servers.id = total.account_id
     ORDER BY hours DESC, servers.hub, servers.username
     LIMIT at_most
 $$;
 
 COMMENT ON FUNCTION top_users IS 'Who ran servers longest, with the hours and how many they began.';
 
--- By numbers for as long as possible: names are long to compare. The memory is what a year of
--- many users needs to be added up without a file.
+-- The memory is what a year of many users needs to be added up without a file.
 CREATE FUNCTION image_table(since timestamptz, until timestamptz)
     RETURNS TABLE (
         hub text, image text, users bigint, hours double precision, starts bigint)
     LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
-    WITH total AS MATERIALIZED (
-        SELECT server_id, description_id, sum(running)::bigint AS running, sum(starts) AS starts
-        FROM usage_totals(since, until)
-        GROUP BY server_id, description_id
-    ),
-    person AS MATERIALIZED (
-        SELECT servers.id, servers.hub, first_id
-        FROM servers
-        JOIN (
-            SELECT servers.hub, servers.username, min(id) AS first_id
-            FROM servers
-            GROUP BY servers.hub, servers.username
-        ) AS named USING (hub, username)
-    ),
-    by_user AS (
-        SELECT
-            person.hub, person.first_id, picture.first_id AS picture_id,
-            sum(total.running)::bigint AS running, sum(total.starts)::bigint AS starts
-        FROM total
-        JOIN person ON person.id = total.server_id
-        JOIN (
-            SELECT descriptions.id, first_id
-            FROM descriptions
-            JOIN (
-                SELECT descriptions.image, min(id) AS first_id
-                FROM descriptions
-                GROUP BY descriptions.image
-            ) AS named ON coalesce(named.image, '') = coalesce(descriptions.image, '')
-        ) AS picture ON picture.id = total.description_id
-        GROUP BY person.hub, person.first_id, picture.first_id
-    )
     SELECT by_image.hub, descriptions.image, by_image.users, by_image.hours, by_image.starts
     FROM (
         SELECT
-            by_user.hub,
-            by_user.picture_id,
+            servers.hub,
+            by_user.image_id,
             count(*) FILTER (WHERE by_user.running > 0) AS users,
             sum(by_user.running)::bigint / 3600000000.0::double precision AS hours,
             sum(by_user.starts)::bigint AS starts
-        FROM by_user
-        GROUP BY by_user.hub, by_user.picture_id
+        FROM (
+            SELECT
+                account_id, image_id, sum(running)::bigint AS running,
+                sum(starts)::bigint AS starts
+            FROM usage_totals(since, until)
+            GROUP BY account_id, image_id
+            HAVING sum(running) > 0 OR sum(starts) > 0
+        ) AS by_user
+        JOIN servers ON servers.id = by_user.account_id
+        GROUP BY servers.hub, by_user.image_id
     ) AS by_image
-    JOIN descriptions ON descriptions.id = by_image.picture_id
+    JOIN descriptions ON descriptions.id = by_image.image_id
     ORDER BY by_image.hours DESC, by_image.hub, descriptions.image
 $$;
 

@@ -127,7 +127,7 @@ COMMENT ON FUNCTION usage_of_group IS
     'Usage of one group in [since, until), at most until now, in parts to add up.';
 
 -- Who is in several groups counts in each.
-CREATE FUNCTION usage_by_group(
+CREATE FUNCTION usage_of_groups(
     of_hubs text[], since timestamptz, until timestamptz, step interval, zone text
 ) RETURNS TABLE (
     bucket timestamptz, group_name text, server_id integer, description_id integer,
@@ -172,7 +172,7 @@ CREATE FUNCTION usage_by_group(
     ) AS member
 $$;
 
-COMMENT ON FUNCTION usage_by_group IS
+COMMENT ON FUNCTION usage_of_groups IS
     'Usage of every group in [since, until), at most until now, in parts to add up.';
 
 -- As usage_totals, with failures.
@@ -186,35 +186,17 @@ CREATE FUNCTION usage_sums(since timestamptz, until timestamptz)
             usage_day(since + interval '24 hours' - interval '1 microsecond') AS first_day,
             least(usage_day(least(until, now())), before) AS last_day
         FROM usage_closed
-    ),
-    parts AS MATERIALIZED (
-        SELECT
-            first_day,
-            last_day,
-            (date_trunc('month', first_day::timestamp + interval '1 month -1 day'))::date
-                AS first_month,
-            date_trunc('month', last_day::timestamp)::date AS last_month
-        FROM days
-        WHERE first_day < last_day
     )
     SELECT server_id, description_id, running_microseconds, starts, failures
-    FROM parts
-    JOIN usage_months ON month >= first_month AND month < last_month
-    UNION ALL
-    SELECT server_id, description_id, running_microseconds, starts, failures
-    FROM parts
-    JOIN usage_days ON day >= first_day AND day < least(last_day, first_month)
-    UNION ALL
-    SELECT server_id, description_id, running_microseconds, starts, failures
-    FROM parts
-    JOIN usage_days ON day >= greatest(first_month, last_month) AND day < last_day
+    FROM days
+    JOIN usage_days ON day >= first_day AND day < last_day
     UNION ALL
     SELECT session.server_id, session.description_id, cut.running, cut.starts, cut.failures
     FROM unnest(
         tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
         - coalesce((
             SELECT tstzmultirange(tstzrange(usage_midnight(first_day), usage_midnight(last_day)))
-            FROM parts), '{}')
+            FROM days WHERE first_day < last_day), '{}')
     ) AS rest
     CROSS JOIN LATERAL sessions_overlapping(lower(rest), upper(rest)) AS session
     CROSS JOIN LATERAL (

@@ -179,6 +179,31 @@ def test_when_a_poll_found_it_gone_outlives_the_hub(moments: Moments) -> None:
     assert (stopped["occurred_at"], stopped["not_after"]) == (wire(30), wire(60))
 
 
+def test_the_note_of_an_older_run_is_not_taken_for_that_of_a_run_nobody_noted(
+    moments: Moments,
+) -> None:
+    """The disk was full when the first ended and the second began, and then the Hub was killed."""
+    moments.recorder.requested(moments.spawner)
+    moments.hub_is_killed()
+    moments.spawner.orm_spawner.started = at(100)
+    moments.seconds = 200
+    with acting(HUB_START):
+        moments.recorder.stopping(moments.spawner)
+        moments.recorder.polled(moments.spawner, 0, at(200))
+        moments.spawner.orm_spawner.started = None
+        moments.recorder.ended(moments.spawner, None)
+        second = moments.last("failed")
+        moments.recorder.settle_unknown(lambda: [SpawnerRow(1, "ada", "", None)])
+        first = moments.last("failed")
+    assert [
+        (one["started_at"], one["occurred_at"], one["not_after"]) for one in (first, second)
+    ] == [
+        (wire(0), wire(0), wire(200)),
+        (wire(100), wire(100), wire(200)),
+    ]
+    assert moments.recorder.outbox.notes() == []
+
+
 def test_a_server_that_is_there_after_all_has_not_gone(moments: Moments) -> None:
     moments.recorder.requested(moments.spawner)
     moments.recorder.ready(moments.spawner)
