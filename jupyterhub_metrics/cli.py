@@ -35,6 +35,9 @@ COMMANDS: Final = {
     "users": Command(
         "sources.users_command", "tell e-mail, name, department and job title of users", "service"
     ),
+    "sample": Command(
+        "sampler.command", "sample this host, node or server and what runs on it", "sampler"
+    ),
     "demo": Command("demo.command", "run a complete Hub with a simulated past", "demo"),
 }
 
@@ -72,3 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _failed(reason: str) -> int:
     sys.stderr.write(f"jupyterhub-metrics: {reason}\n")
     return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

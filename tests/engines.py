@@ -49,6 +49,7 @@ NOT_ON_TIMESCALE = {
     "test_checks_of_two_services_at_once_do_not_mix": ONE_BACKEND,
     "test_broken_connections_are_replaced_without_the_caller_noticing": ONE_BACKEND,
     "test_a_backup_is_of_one_moment": ONE_BACKEND,
+    "test_hubs_that_need_the_same_room_at_once_all_get_it": ONE_BACKEND,
     "test_whoever_uses_the_database_is_not_waited_for": ONE_BACKEND,
     "test_a_database_that_goes_away_leaves_no_file": ONE_BACKEND,
     "test_a_wrong_password_is_named_without_being_shown": ANY_LOGIN,

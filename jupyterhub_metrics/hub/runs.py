@@ -103,7 +103,7 @@ class Runs:
     def of(self, note: Note) -> Run:
         """What was seen of a noted run: after a restart of the Hub, what its note tells."""
         run = self._runs.get(note.spawner_id)
-        if run is None or not same_start(run.started_at, note.started_at):
+        if run is None:
             clock = self._clock(note.alive_at)
             run = Run(clock, note.alive_at, note.started_at, gone_at=note.gone_at)
             self._runs[note.spawner_id] = run

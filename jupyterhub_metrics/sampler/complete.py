@@ -62,7 +62,11 @@ class CompleteResourceMonitor:
         self._measuring = measuring or Measuring(node_name, master=master)
         self._own = _connected(conn) if isinstance(conn, str) else None
         self._connection = self._own or conn
-        self.capacity: int = self._value("ring_open", table_name, capacity, master, unlogged)
+        try:
+            self.capacity: int = self._value("ring_open", table_name, capacity, master, unlogged)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def node_name(self) -> str:

@@ -47,11 +47,17 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Kubernetes:
-    """Whether the user pods of this node are sampled, and which pods those are."""
+    """Whether the user pods of this node are sampled, and which pods those are.
+
+    ``url`` is where the API answers, and ``account`` the folder of the service account; in a pod
+    both are known.
+    """
 
     enabled: bool = False
     pod_selector: str = DEFAULT_SELECTOR
     namespace: str | None = None
+    url: str | None = None
+    account: str = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 @dataclass(frozen=True)

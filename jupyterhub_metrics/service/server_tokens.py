@@ -99,7 +99,7 @@ class ServerTokens:
             raise _refused(
                 403,
                 "no_server",
-                f"found a token that is not one server's own; expected the scope {SCOPE}USER/SERVER "
+                f"found a token that is no server's own; expected the scope {SCOPE}USER/SERVER "
                 "of its user; post from the server, with its JUPYTERHUB_API_TOKEN",
             )
         server = Server(holder.name, names[0])

@@ -23,7 +23,11 @@ BEGIN
         partition := 'event_rows_' || to_char(begins, 'YYYY"q"Q');
         CONTINUE WHEN to_regclass(partition) IS NOT NULL;
         PERFORM pg_advisory_xact_lock(7236280, 2);
-        CONTINUE WHEN to_regclass(partition) IS NOT NULL;
+        -- asked of the catalog itself: what to_regclass remembers may be older than the lock
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_inherits
+            JOIN pg_class ON pg_class.oid = inhrelid
+            WHERE inhparent = 'event_rows'::regclass AND relname = partition);
         EXECUTE format(
             'CREATE TABLE %I PARTITION OF event_rows FOR VALUES FROM (%L) TO (%L)',
             partition, begins || '+00', begins + interval '3 months' || '+00');

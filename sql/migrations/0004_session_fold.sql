@@ -142,8 +142,9 @@ FROM ended;
 COMMENT ON VIEW session_fold IS
     'What sessions must be, computed from events. Ask for few at a time, by id and started_at.';
 
+-- Stable, as what it is made of is for PostgreSQL: only so it is inlined.
 CREATE FUNCTION content_digest(VARIADIC parts text[]) RETURNS bytea
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT substr(sha256(convert_to(parts::text, 'UTF8')), 1, 16)
 $$;
 
@@ -164,7 +165,7 @@ COMMENT ON VIEW session_fold_digested IS
     'The fold, with what its description and its request are known by.';
 
 CREATE FUNCTION session_refold(ids uuid[], starts timestamptz[]) RETURNS void
-    LANGUAGE plpgsql AS $$
+    LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     folded session_fold_digested[];
     now_known ended_sessions[];

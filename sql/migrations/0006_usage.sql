@@ -304,8 +304,11 @@ COMMENT ON FUNCTION record_activity IS 'Keeps what a check measured of sessions,
 -- Called by session_refold. An end that comes or moves changes no day before it: what was open
 -- counted as running.
 CREATE FUNCTION usage_follow(before ended_sessions[], after ended_sessions[]) RETURNS void
-    LANGUAGE sql AS $$
-    SELECT usage_count_again(array_agg(ROW(server_id, since, until)::usage_span))
+    LANGUAGE plpgsql AS $$
+DECLARE
+    changed usage_span[];
+BEGIN
+    SELECT array_agg(ROW(server_id, since, until)::usage_span) INTO changed
     FROM (
         SELECT
             ARRAY[old.server_id, new.server_id] AS server_ids,
@@ -328,7 +331,9 @@ CREATE FUNCTION usage_follow(before ended_sessions[], after ended_sessions[]) RE
             greatest(old_end, new_end) AS until
     ) AS span
     CROSS JOIN LATERAL unnest(server_ids) AS server_id
-    WHERE server_id IS NOT NULL AND (NOT moved_end_only OR old_end <> new_end)
+    WHERE server_id IS NOT NULL AND (NOT moved_end_only OR old_end <> new_end);
+    PERFORM usage_count_again(changed);
+END
 $$;
 
 COMMENT ON FUNCTION usage_follow IS

@@ -223,7 +223,8 @@ CREATE FUNCTION usage_between(
     FROM (
         SELECT
             part.bucket, server_id, description_id, node_id, sum(running) AS running,
-            sum(waiting) AS waiting, sum(active) AS active, sum(part.starts) AS starts, sum(part.failures) AS failures
+            sum(waiting) AS waiting, sum(active) AS active, sum(part.starts) AS starts,
+            sum(part.failures) AS failures
         FROM usage_parts(since, until, step, zone) AS part
         GROUP BY part.bucket, server_id, description_id, node_id
     ) AS summed
@@ -237,3 +238,111 @@ $$;
 COMMENT ON FUNCTION usage_between IS
     'Usage in [since, until), at most until now: one row for each bucket, user, profile, image and '
     'node. step is an hour or more: days, weeks and months are those of the time zone.';
+
+CREATE FUNCTION usage_bounds(
+    since timestamptz, until timestamptz, step interval, zone text
+) RETURNS timestamptz[] LANGUAGE sql STABLE AS $$
+    SELECT array_agg(DISTINCT begins ORDER BY begins)
+    FROM (
+        SELECT CASE WHEN step > interval '1 hour'
+            THEN usage_bucket(step, local AT TIME ZONE zone, zone) END AS begins
+        FROM generate_series(
+            usage_bucket(step, since, zone) AT TIME ZONE zone, until AT TIME ZONE zone, step
+        ) AS local
+        WHERE step > interval '1 hour'
+        UNION ALL
+        SELECT usage_bucket(step, moment, zone)
+        FROM generate_series(usage_bucket(step, since, zone), until, step) AS moment
+        WHERE step <= interval '1 hour'
+    ) AS candidates
+    WHERE begins < until
+$$;
+
+COMMENT ON FUNCTION usage_bounds IS 'When the buckets begin that overlap [since, until).';
+
+-- Who was a member all the time has the usage that is stored; of others, sessions are cut where the
+-- membership begins and ends.
+CREATE FUNCTION usage_by_group(
+    since timestamptz, until timestamptz, step interval, zone text DEFAULT 'UTC'
+) RETURNS TABLE (
+    bucket timestamptz, hub text, group_name text, users bigint, seconds double precision,
+    waiting_seconds double precision, active_seconds double precision,
+    gib_hours double precision, core_hours double precision, gpu_hours double precision,
+    starts bigint, failures bigint)
+    LANGUAGE sql STABLE AS $$
+    WITH bounds AS MATERIALIZED (
+        SELECT least(until, now()) AS until, usage_bounds(since, least(until, now()), step, zone)
+            AS moments
+    ),
+    member AS MATERIALIZED (
+        SELECT
+            membership.hub,
+            membership.group_name,
+            membership.username,
+            greatest(membership.valid_from, since) AS since,
+            least(membership.valid_to, bounds.until) AS until,
+            membership.valid_from <= since
+                AND coalesce(membership.valid_to >= bounds.until, true) AS always
+        FROM bounds
+        JOIN group_memberships AS membership ON membership.valid_from < bounds.until
+            AND (membership.valid_to IS NULL OR membership.valid_to > since)
+    ),
+    part AS (
+        SELECT
+            usage.bucket, member.hub, member.group_name, member.username, usage.description_id,
+            usage.running, usage.waiting, usage.active, usage.starts, usage.failures
+        FROM (
+            SELECT
+                stored.bucket, server_id, description_id, sum(running) AS running,
+                sum(waiting) AS waiting, sum(active) AS active, sum(stored.starts) AS starts,
+                sum(stored.failures) AS failures
+            FROM usage_parts(since, until, step, zone) AS stored
+            GROUP BY stored.bucket, server_id, description_id
+        ) AS usage
+        JOIN servers ON servers.id = usage.server_id
+        JOIN member ON member.hub = servers.hub AND member.username = servers.username
+        WHERE member.always
+        UNION ALL
+        SELECT
+            bounds.moments[place], member.hub, member.group_name, member.username,
+            session.description_id, cut.running, cut.waiting, cut.active, cut.starts, cut.failures
+        FROM member
+        CROSS JOIN bounds
+        JOIN servers ON servers.hub = member.hub AND servers.username = member.username
+        CROSS JOIN LATERAL sessions_of_span(
+            ROW(servers.id, member.since, member.until)::usage_span) AS session
+        CROSS JOIN LATERAL generate_series(
+            width_bucket(greatest(session.started_at, member.since), bounds.moments),
+            width_bucket(
+                greatest(
+                    session.started_at, member.since,
+                    least(session.ended_at, member.until) - interval '1 microsecond'),
+                bounds.moments)
+        ) AS place
+        CROSS JOIN LATERAL usage_cut(
+            session, greatest(member.since, bounds.moments[place]),
+            least(member.until, bounds.moments[place + 1])) AS cut
+        WHERE NOT member.always
+    )
+    SELECT
+        part.bucket,
+        part.hub,
+        part.group_name,
+        count(DISTINCT part.username) FILTER (WHERE running > 0),
+        (sum(running) / 1000000)::double precision,
+        (sum(waiting) / 1000000)::double precision,
+        (sum(active) / 1000000)::double precision,
+        sum(running / 3600000000.0::double precision * requested.memory_gib),
+        sum(running / 3600000000.0::double precision * requested.cores),
+        sum(running / 3600000000.0::double precision * requested.gpus),
+        sum(part.starts)::bigint,
+        sum(part.failures)::bigint
+    FROM part
+    JOIN usage_resources AS requested ON requested.id = part.description_id
+    GROUP BY part.bucket, part.hub, part.group_name
+    HAVING sum(running) > 0 OR sum(part.starts) > 0
+$$;
+
+COMMENT ON FUNCTION usage_by_group IS
+    'Usage in [since, until), at most until now, of those who were in each group while they were '
+    'in it; who was in several counts in each.';

@@ -1,27 +1,6 @@
 -- What dashboards draw, and who and what used most. Each function counts [since, until), at most until now, exactly: what is
 -- summarised is taken from there, the rest from sessions.
 
-CREATE FUNCTION usage_bounds(
-    since timestamptz, until timestamptz, step interval, zone text
-) RETURNS timestamptz[] LANGUAGE sql STABLE AS $$
-    SELECT array_agg(DISTINCT begins ORDER BY begins)
-    FROM (
-        SELECT CASE WHEN step > interval '1 hour'
-            THEN usage_bucket(step, local AT TIME ZONE zone, zone) END AS begins
-        FROM generate_series(
-            usage_bucket(step, since, zone) AT TIME ZONE zone, until AT TIME ZONE zone, step
-        ) AS local
-        WHERE step > interval '1 hour'
-        UNION ALL
-        SELECT usage_bucket(step, moment, zone)
-        FROM generate_series(usage_bucket(step, since, zone), until, step) AS moment
-        WHERE step <= interval '1 hour'
-    ) AS candidates
-    WHERE begins < until
-$$;
-
-COMMENT ON FUNCTION usage_bounds IS 'When the buckets begin that overlap [since, until).';
-
 -- Counting up and down over starts and ends: what it costs is the number of sessions, not of the
 -- buckets that each of them covers. By numbers for as long as possible: names are long to compare.
 -- bounds are by usage_clock the beginnings of buckets in order, the first at or before all
@@ -390,3 +369,40 @@ $$;
 
 COMMENT ON FUNCTION image_table IS
     'Each image with its distinct users, the hours that it ran and how many servers began with it.';
+
+-- By server and what it was, which months do not tell: whole closed days, and the rest from
+-- sessions.
+CREATE FUNCTION usage_sums(since timestamptz, until timestamptz)
+    RETURNS TABLE (
+        server_id integer, description_id integer, running bigint, active bigint, starts integer,
+        failures integer)
+    LANGUAGE sql STABLE AS $$
+    WITH closed AS MATERIALIZED (
+        SELECT
+            usage_day(since + interval '24 hours' - interval '1 microsecond') AS first_day,
+            least(usage_day(least(until, now())), before) AS last_day
+        FROM usage_closed
+    ),
+    parts AS MATERIALIZED (
+        SELECT first_day, last_day FROM closed WHERE first_day < last_day
+    )
+    SELECT
+        server_id, description_id, running_microseconds, active_microseconds, starts, failures
+    FROM parts
+    JOIN usage_days ON day >= first_day AND day < last_day
+    UNION ALL
+    SELECT
+        session.server_id, session.description_id, cut.running, cut.active, cut.starts,
+        cut.failures
+    FROM unnest(
+        tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
+        - coalesce((
+            SELECT tstzmultirange(tstzrange(usage_midnight(first_day), usage_midnight(last_day)))
+            FROM parts), '{}')
+    ) AS rest
+    CROSS JOIN LATERAL sessions_overlapping(lower(rest), upper(rest)) AS session
+    CROSS JOIN LATERAL usage_cut(session, lower(rest), upper(rest)) AS cut
+$$;
+
+COMMENT ON FUNCTION usage_sums IS
+    'Usage in [since, until), at most until now, by server and what it was, in parts to add up.';

@@ -184,8 +184,11 @@ COMMENT ON FUNCTION hourly_note IS 'Notes the counted hours that lie in these sp
 -- Called by session_refold, as usage_follow is, and by the same rule: an end that comes or moves
 -- changes no hour before it, because what was open counted as running.
 CREATE FUNCTION hourly_follow(before ended_sessions[], after ended_sessions[]) RETURNS void
-    LANGUAGE sql AS $$
-    SELECT hourly_note(array_agg(span))
+    LANGUAGE plpgsql AS $$
+DECLARE
+    changed tstzrange[];
+BEGIN
+    SELECT array_agg(span) INTO changed
     FROM (
         SELECT
             old.server_id IS NOT NULL AND old.state IN ('running', 'ended') AS old_counts,
@@ -207,7 +210,9 @@ CREATE FUNCTION hourly_follow(before ended_sessions[], after ended_sessions[]) R
         SELECT tstzrange(old_start, old_end) WHERE old_counts AND NOT (alike AND new_counts)
         UNION ALL
         SELECT tstzrange(new_start, new_end) WHERE new_counts AND NOT (alike AND old_counts)
-    ) AS spans
+    ) AS spans;
+    PERFORM hourly_note(changed);
+END
 $$;
 
 COMMENT ON FUNCTION hourly_follow IS

@@ -138,7 +138,7 @@ COMMENT ON FUNCTION usage_of_group IS
     'Usage of one group in [since, until), at most until now, in parts to add up.';
 
 -- Who is in several groups counts in each.
-CREATE FUNCTION usage_by_group(
+CREATE FUNCTION usage_of_groups(
     of_hubs text[], since timestamptz, until timestamptz, step interval, zone text
 ) RETURNS TABLE (
     bucket timestamptz, group_name text, server_id integer, description_id integer,
@@ -183,42 +183,5 @@ CREATE FUNCTION usage_by_group(
     ) AS member
 $$;
 
-COMMENT ON FUNCTION usage_by_group IS
+COMMENT ON FUNCTION usage_of_groups IS
     'Usage of every group in [since, until), at most until now, in parts to add up.';
-
--- Whole closed days, and the rest from sessions.
-CREATE FUNCTION usage_sums(since timestamptz, until timestamptz)
-    RETURNS TABLE (
-        server_id integer, description_id integer, running bigint, active bigint, starts integer,
-        failures integer)
-    LANGUAGE sql STABLE AS $$
-    WITH closed AS MATERIALIZED (
-        SELECT
-            usage_day(since + interval '24 hours' - interval '1 microsecond') AS first_day,
-            least(usage_day(least(until, now())), before) AS last_day
-        FROM usage_closed
-    ),
-    parts AS MATERIALIZED (
-        SELECT first_day, last_day FROM closed WHERE first_day < last_day
-    )
-    SELECT
-        server_id, description_id, running_microseconds, active_microseconds, starts, failures
-    FROM parts
-    JOIN usage_days ON day >= first_day AND day < last_day
-    UNION ALL
-    SELECT
-        session.server_id, session.description_id, split.running, split.active, split.starts,
-        split.failures
-    FROM unnest(
-        tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
-        - coalesce((
-            SELECT tstzmultirange(tstzrange(usage_midnight(first_day), usage_midnight(last_day)))
-            FROM parts), '{}')
-    ) AS rest
-    CROSS JOIN LATERAL sessions_overlapping(lower(rest), upper(rest)) AS session
-    CROSS JOIN LATERAL usage_split(
-        session, lower(rest), upper(rest), ARRAY[lower(rest)]) AS split
-$$;
-
-COMMENT ON FUNCTION usage_sums IS
-    'Usage in [since, until), at most until now, by server and what it was, in parts to add up.';

@@ -107,7 +107,7 @@ FROM (
         sum(part.running / 3600000000.0::double precision * cores) AS core_hours,
         sum(part.running / 3600000000.0::double precision * gpus) AS gpu_hours,
         sum(part.starts) AS starts, sum(part.failures) AS failures
-    FROM usage_by_group(
+    FROM usage_of_groups(
         $1::text[], $2::timestamptz, $3::timestamptz, $4::text::interval, $5::text) AS part
     JOIN servers ON servers.id = part.server_id
     JOIN usage_resources AS requested ON requested.id = part.description_id

@@ -74,7 +74,7 @@ async def world(store: Store) -> World:
     for begin in range(0, len(told), 600):
         await store.ingest(told[begin : begin + 600])
     before, left = now - 60 * DAY, now - 40 * DAY
-    staff, club = ["mira", "tomas"], ["mira"]
+    staff, club = ["mira", "tomas"], ["admin"]
     await store.record_memberships("campus", {"staff": staff, "club": club}, before)
     await store.record_memberships("campus", {"staff": staff}, left)
     await store.record_memberships("physics", {"staff": ["admin"]}, before)
@@ -90,7 +90,7 @@ async def world(store: Store) -> World:
         Membership("staff", ("campus", "mira"), before, None),
         Membership("staff", ("campus", "tomas"), before, None),
         Membership("staff", ("physics", "admin"), before, None),
-        Membership("club", ("campus", "mira"), before, left),
+        Membership("club", ("campus", "admin"), before, left),
     ]
     return World(runs, PEOPLE, members, now)
 

@@ -174,6 +174,7 @@ USAGE_QUESTIONS = (
     "nodes_over_time({0}, '1 day')",
     "images_over_time({0}, '1 day')",
     "top_users({0})",
+    "usage_by_group({0}, '1 day')",
     "image_table({0})",
 )
 

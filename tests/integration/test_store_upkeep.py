@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta, timezone
 
 import asyncpg
@@ -37,6 +38,18 @@ async def test_events_find_room_however_long_nobody_made_it(store: Store, connec
     far = [0, 400 * DAY, 4000 * DAY, -6000 * DAY]
     await store.ingest([event("requested", start, started=start) for start in far])
     assert await connection.fetchval("SELECT count(*) FROM sessions") == 4
+
+
+async def test_hubs_that_need_the_same_room_at_once_all_get_it(store: Store) -> None:
+    for year in range(1, 6):
+        start = -year * 365 * DAY
+        stored = await asyncio.gather(
+            *(
+                store.ingest([event("requested", start, started=start, hub=f"hub-{number}")])
+                for number in range(5)
+            )
+        )
+        assert [result.new for result in stored] == [1] * 5
 
 
 async def test_partitions_are_there_before_their_time(store: Store, connection) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -111,10 +111,8 @@ async def usage_between(
     return {key: amounts for key, amounts in found.items() if any(amounts)}
 
 
-def expected_usage(
-    sessions: Sequence[Session], since: datetime, until: datetime, step: timedelta, zone: str
-) -> dict[Key, tuple[int, int, int, int]]:
-    place = ZoneInfo(zone)
+def bucket_in(step: timedelta, place: ZoneInfo) -> Callable[[datetime], datetime]:
+    """What gives the beginning of the bucket that a moment lies in."""
 
     def bucket_of(moment: datetime) -> datetime:
         local = moment.astimezone(place)
@@ -126,7 +124,13 @@ def expected_usage(
             midnight -= timedelta(days=local.weekday())
         return midnight.astimezone(UTC)
 
-    found = reference_usage(sessions, since, until, bucket_of)
+    return bucket_of
+
+
+def expected_usage(
+    sessions: Sequence[Session], since: datetime, until: datetime, step: timedelta, zone: str
+) -> dict[Key, tuple[int, int, int, int]]:
+    found = reference_usage(sessions, since, until, bucket_in(step, ZoneInfo(zone)))
     return {key: astuple(amounts) for key, amounts in found.items() if any(astuple(amounts))}
 
 

@@ -53,7 +53,16 @@ c.JupyterHub.load_groups = {
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = str(folder / "homes" / "{username}")
 c.LocalProcessSpawner.interrupt_timeout = 3
-c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
+# each server with a sampler beside it, which tells the service what the server uses
+c.Spawner.cmd = [
+    *(sys.executable, "-m", "jupyterhub_metrics.cli", "sample", "--sidecar", "--interval", "5"),
+    *("--", sys.executable, "-m", "jupyterhub.singleuser"),
+]
+c.Spawner.environment = {
+    "JUPYTERHUB_METRICS_SAMPLES_URL": (
+        f"http://127.0.0.1:{service_port}/services/jupyterhub-metrics/api/v1/samples"
+    )
+}
 c.Spawner.args = ["--allow-root"] if os.geteuid() == 0 else []
 c.Spawner.default_url = "/lab"
 c.Spawner.poll_interval = 5
