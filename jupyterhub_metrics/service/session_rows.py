@@ -39,6 +39,7 @@ class Running:
     image: str | None
     node: str | None
     resources: str
+    uses: str | None
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def running_of(
         image=session.image,
         node=session.node,
         resources=resources,
+        uses=_used_now(seen),
     )
 
 

@@ -70,6 +70,7 @@ class UserRow:
     hub: str
     username: str
     seconds: float
+    active_seconds: float | None
     gib_hours: float | None
     core_hours: float | None
     gpu_hours: float | None
@@ -95,6 +96,7 @@ class UserOrder:
 USER_ORDERS: Final = (
     "username",
     "seconds",
+    "active_seconds",
     "gib_hours",
     "core_hours",
     "gpu_hours",

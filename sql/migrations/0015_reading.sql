@@ -1,11 +1,10 @@
 -- What pages and the REST API ask: usage of one user, one group, or everyone, in any time zone.
 
--- A session cut at bounds, the first of which is at or before since. What of the activity falls
--- into a part is what the part has of the session: nobody measured it more finely.
+-- A session cut at bounds, the first of which is at or before since; by the rules of usage_cut.
 CREATE FUNCTION usage_split(
     session session_rows, since timestamptz, until timestamptz, bounds timestamptz[]
 ) RETURNS TABLE (
-    bucket timestamptz, running bigint, waiting bigint, active double precision, starts integer,
+    bucket timestamptz, running bigint, waiting bigint, active bigint, starts integer,
     failures integer)
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT
@@ -13,7 +12,19 @@ CREATE FUNCTION usage_split(
         part.running,
         CASE WHEN clipped.ran AND session.ready_at IS NOT NULL THEN greatest(0,
             usage_clock(least(session.ready_at, part_ends)) - usage_clock(part_begins)) ELSE 0 END,
-        CASE WHEN length > 0 THEN session.active_seconds * part.running / length END,
+        CASE WHEN clipped.ran AND session.active_hours IS NOT NULL THEN (
+            SELECT sum(usage_share(
+                amount,
+                greatest(asked_since, known.begins),
+                least(asked_until, known.begins + 3600000000),
+                usage_clock(part_begins), usage_clock(part_ends)))::bigint
+            FROM (
+                SELECT amount, (asked_since / 3600000000 + place - 1) * 3600000000 AS begins
+                FROM unnest(session.active_hours) WITH ORDINALITY AS hours (amount, place)
+            ) AS known
+            WHERE known.begins < usage_clock(part_ends)
+                AND known.begins + 3600000000 > usage_clock(part_begins))
+        END,
         (clipped.counts AND place = first_place)::integer,
         (clipped.counts AND place = first_place AND session.state = 'failed')::integer
     FROM (
@@ -25,8 +36,8 @@ CREATE FUNCTION usage_split(
             SELECT
                 session.state IN ('running', 'ended') AS ran,
                 session.started_at >= since AND session.started_at < until AS counts,
-                usage_clock(coalesce(session.ended_at, session.polled_at, until))
-                    - usage_clock(session.started_at) AS length,
+                usage_clock(session.started_at) AS asked_since,
+                usage_clock(least(session.ended_at, session.polled_at)) AS asked_until,
                 greatest(session.started_at, since) AS begins,
                 CASE WHEN session.state IN ('running', 'ended')
                     THEN least(session.ended_at, until)
@@ -63,7 +74,7 @@ CREATE FUNCTION usage_of_user(
     of_hub text, of_username text, since timestamptz, until timestamptz, step interval, zone text
 ) RETURNS TABLE (
     bucket timestamptz, server_id integer, description_id integer, node_id integer,
-    running bigint, waiting bigint, active double precision, starts integer, failures integer)
+    running bigint, waiting bigint, active bigint, starts integer, failures integer)
     LANGUAGE sql STABLE AS $$
     WITH window_of AS MATERIALIZED (
         SELECT least(until, now()) AS ends, usage_steps(since, least(until, now()), step, zone)
@@ -108,7 +119,7 @@ CREATE FUNCTION usage_of_group(
     of_hub text, of_group text, since timestamptz, until timestamptz, step interval, zone text
 ) RETURNS TABLE (
     bucket timestamptz, server_id integer, description_id integer, node_id integer,
-    running bigint, waiting bigint, active double precision, starts integer, failures integer)
+    running bigint, waiting bigint, active bigint, starts integer, failures integer)
     LANGUAGE sql STABLE AS $$
     WITH window_of AS MATERIALIZED (
         SELECT least(until, now()) AS ends, usage_steps(since, least(until, now()), step, zone)
@@ -131,7 +142,7 @@ CREATE FUNCTION usage_of_groups(
     of_hubs text[], since timestamptz, until timestamptz, step interval, zone text
 ) RETURNS TABLE (
     bucket timestamptz, group_name text, server_id integer, description_id integer,
-    node_id integer, running bigint, waiting bigint, active double precision, starts integer,
+    node_id integer, running bigint, waiting bigint, active bigint, starts integer,
     failures integer)
     LANGUAGE sql STABLE AS $$
     WITH window_of AS MATERIALIZED (
@@ -145,7 +156,7 @@ CREATE FUNCTION usage_of_groups(
             session.request_id,
             CASE WHEN requests.groups IS NULL THEN session.started_at END AS asked_at,
             sum(split.running)::bigint AS running, sum(split.waiting)::bigint AS waiting,
-            sum(split.active) AS active, sum(split.starts)::integer AS starts,
+            sum(split.active)::bigint AS active, sum(split.starts)::integer AS starts,
             sum(split.failures)::integer AS failures
         FROM window_of
         CROSS JOIN LATERAL sessions_overlapping(since, ends) AS session
@@ -175,11 +186,39 @@ $$;
 COMMENT ON FUNCTION usage_of_groups IS
     'Usage of every group in [since, until), at most until now, in parts to add up.';
 
+-- By server and what it was, which months do not tell: whole closed days, and the rest from
+-- sessions.
 CREATE FUNCTION usage_sums(since timestamptz, until timestamptz)
     RETURNS TABLE (
-        server_id integer, description_id integer, running bigint, starts integer,
+        server_id integer, description_id integer, running bigint, active bigint, starts integer,
         failures integer)
-    LANGUAGE sql STABLE AS $$ SELECT * FROM usage_totals(since, until) $$;
+    LANGUAGE sql STABLE AS $$
+    WITH closed AS MATERIALIZED (
+        SELECT
+            usage_day(since + interval '24 hours' - interval '1 microsecond') AS first_day,
+            least(usage_day(least(until, now())), before) AS last_day
+        FROM usage_closed
+    ),
+    parts AS MATERIALIZED (
+        SELECT first_day, last_day FROM closed WHERE first_day < last_day
+    )
+    SELECT
+        server_id, description_id, running_microseconds, active_microseconds, starts, failures
+    FROM parts
+    JOIN usage_days ON day >= first_day AND day < last_day
+    UNION ALL
+    SELECT
+        session.server_id, session.description_id, cut.running, cut.active, cut.starts,
+        cut.failures
+    FROM unnest(
+        tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
+        - coalesce((
+            SELECT tstzmultirange(tstzrange(usage_midnight(first_day), usage_midnight(last_day)))
+            FROM parts), '{}')
+    ) AS rest
+    CROSS JOIN LATERAL sessions_overlapping(lower(rest), upper(rest)) AS session
+    CROSS JOIN LATERAL usage_cut(session, lower(rest), upper(rest)) AS cut
+$$;
 
 COMMENT ON FUNCTION usage_sums IS
     'Usage in [since, until), at most until now, by server and what it was, in parts to add up.';

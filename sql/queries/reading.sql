@@ -9,7 +9,7 @@ SELECT
     CASE WHEN sum(running) > 0 THEN 1 ELSE 0 END::bigint AS users,
     sum(running) / 1000000.0::double precision AS seconds,
     sum(waiting) / 1000000.0::double precision AS waiting_seconds,
-    sum(active) AS active_seconds,
+    sum(active) / 1000000.0::double precision AS active_seconds,
     sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
     sum(running / 3600000000.0::double precision * cores) AS core_hours,
     sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
@@ -45,7 +45,7 @@ SELECT
     count(*) FILTER (WHERE running > 0) AS users,
     sum(running) / 1000000.0::double precision AS seconds,
     sum(waiting) / 1000000.0::double precision AS waiting_seconds,
-    sum(active) AS active_seconds,
+    sum(active) / 1000000.0::double precision AS active_seconds,
     sum(gib_hours) AS gib_hours,
     sum(core_hours) AS core_hours,
     sum(gpu_hours) AS gpu_hours,
@@ -54,7 +54,7 @@ SELECT
 FROM (
     SELECT
         bucket, value, username, sum(running)::bigint AS running, sum(waiting)::bigint AS waiting,
-        sum(active) AS active,
+        sum(active)::bigint AS active,
         sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
         sum(running / 3600000000.0::double precision * cores) AS core_hours,
         sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
@@ -92,7 +92,7 @@ SELECT
     count(*) FILTER (WHERE running > 0) AS users,
     sum(running) / 1000000.0::double precision AS seconds,
     sum(waiting) / 1000000.0::double precision AS waiting_seconds,
-    sum(active) AS active_seconds,
+    sum(active) / 1000000.0::double precision AS active_seconds,
     sum(gib_hours) AS gib_hours,
     sum(core_hours) AS core_hours,
     sum(gpu_hours) AS gpu_hours,
@@ -102,7 +102,7 @@ FROM (
     SELECT
         part.bucket, servers.hub, part.group_name, servers.username,
         sum(part.running)::bigint AS running, sum(part.waiting)::bigint AS waiting,
-        sum(part.active) AS active,
+        sum(part.active)::bigint AS active,
         sum(part.running / 3600000000.0::double precision * memory_gib) AS gib_hours,
         sum(part.running / 3600000000.0::double precision * cores) AS core_hours,
         sum(part.running / 3600000000.0::double precision * gpus) AS gpu_hours,
@@ -127,7 +127,7 @@ SELECT
     count(*) FILTER (WHERE running > 0) AS users,
     sum(running) / 1000000.0::double precision AS seconds,
     sum(waiting) / 1000000.0::double precision AS waiting_seconds,
-    NULL::double precision AS active_seconds,
+    sum(active) / 1000000.0::double precision AS active_seconds,
     sum(gib_hours) AS gib_hours,
     sum(core_hours) AS core_hours,
     sum(gpu_hours) AS gpu_hours,
@@ -137,6 +137,7 @@ FROM (
     SELECT
         bucket, servers.hub, value, servers.username, sum(running)::bigint AS running,
         sum(waiting)::bigint AS waiting,
+        sum(active)::bigint AS active,
         sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
         sum(running / 3600000000.0::double precision * cores) AS core_hours,
         sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
@@ -147,7 +148,7 @@ FROM (
             part.server_id,
             part.description_id,
             CASE WHEN $6::text = 'node' THEN part.node_id END AS node_id,
-            sum(part.running) AS running, sum(part.waiting) AS waiting,
+            sum(part.running) AS running, sum(part.waiting) AS waiting, sum(part.active) AS active,
             sum(part.starts) AS starts, sum(part.failures) AS failures
         FROM usage_parts(
             $2::timestamptz, $3::timestamptz, coalesce($4::text::interval, interval '1 day'),
@@ -181,6 +182,7 @@ WITH of_server AS MATERIALIZED (
     SELECT
         server_id,
         sum(running)::bigint AS running,
+        sum(active)::bigint AS active,
         sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
         sum(running / 3600000000.0::double precision * cores) AS core_hours,
         sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
@@ -188,8 +190,8 @@ WITH of_server AS MATERIALIZED (
         sum(failures)::bigint AS failures
     FROM (
         SELECT
-            server_id, description_id, sum(running) AS running, sum(starts) AS starts,
-            sum(failures) AS failures
+            server_id, description_id, sum(running) AS running, sum(active) AS active,
+            sum(starts) AS starts, sum(failures) AS failures
         FROM usage_sums($2::timestamptz, $3::timestamptz)
         GROUP BY server_id, description_id
     ) AS summed
@@ -201,6 +203,7 @@ of_user AS MATERIALIZED (
         servers.hub,
         servers.username,
         coalesce(sum(running), 0) / 1000000.0::double precision AS seconds,
+        sum(active) / 1000000.0::double precision AS active_seconds,
         sum(gib_hours) AS gib_hours,
         sum(core_hours) AS core_hours,
         sum(gpu_hours) AS gpu_hours,
@@ -226,6 +229,7 @@ ordered AS (
         of_user.*,
         CASE WHEN $6::boolean THEN -1 ELSE 1 END * CASE $5::text
             WHEN 'seconds' THEN seconds
+            WHEN 'active_seconds' THEN coalesce(active_seconds, -1)
             WHEN 'gib_hours' THEN coalesce(gib_hours, -1)
             WHEN 'core_hours' THEN coalesce(core_hours, -1)
             WHEN 'gpu_hours' THEN coalesce(gpu_hours, -1)

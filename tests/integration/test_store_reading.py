@@ -16,7 +16,7 @@ from reference_usage import reference_usage
 from jupyterhub_metrics.demo import history
 from jupyterhub_metrics.errors import UnknownZone
 from jupyterhub_metrics.model import Session
-from jupyterhub_metrics.store import Store, UsageRow, UserOrder, UserRow, Window
+from jupyterhub_metrics.store import Activity, Store, UsageRow, UserOrder, UserRow, Window
 
 HUB = "campus"
 UTC = timezone.utc
@@ -256,19 +256,35 @@ async def test_running_servers_and_their_groups(store: Store) -> None:
     assert await store.reading.running(["another"], None, None, None, 9) == []
 
 
-async def test_activity_counts_with_the_part_of_the_session(
+async def test_activity_is_that_of_usage_between_however_it_is_asked_for(
     store: Store, postgres_dsn: str
 ) -> None:
     day = 86400.0
-    await store.ingest([event("requested"), event("ready", 10), event("stopped", 2 * day)])
+    [asked, ready, stopped] = [event("requested"), event("ready", 10), event("stopped", 2 * day)]
+    await store.ingest([asked, ready, stopped])
+    assert asked.session_id is not None
+    end = T0 + timedelta(days=2)
+    measured = Activity(asked.session_id, end, end, 100_000.0, T0 + timedelta(hours=40), 300.0)
+    await store.record_activity([measured])
     connection = await asyncpg.connect(postgres_dsn)
-    await connection.execute(
-        "UPDATE ended_sessions SET active_seconds = 1000, polled_at = ended_at"
-    )
+    for since, until in (
+        (T0, end),
+        (T0 + timedelta(minutes=1), T0 + timedelta(hours=25, minutes=20)),
+        (T0 + timedelta(hours=39, minutes=50), end),
+    ):
+        expected = await connection.fetchval(
+            "SELECT sum(active_seconds) FROM usage_between($1, $2, '1 day')", since, until
+        )
+        for step in (None, "day", "week"):
+            window = Window(since, until, "UTC", step)  # type: ignore[arg-type]
+            own = await store.reading.usage_of_user(HUB, "ada", window, "user")
+            everyone = await store.reading.usage_of_all([HUB], window, "user")
+            for rows in (own, everyone):
+                told = sum(row.active_seconds or 0.0 for row in rows)
+                assert math.isclose(told, expected, abs_tol=1e-4)
+        [user] = await store.reading.users([HUB], Window(since, until), UserOrder(), None, 9)
+        assert math.isclose(user.active_seconds or 0.0, expected, abs_tol=1e-4)
     await connection.close()
-    window = Window(T0, T0 + timedelta(days=1))
-    [row] = await store.reading.usage_of_user(HUB, "ada", window, "user")
-    assert (row.seconds, row.active_seconds) == (day, 500)
     [early] = await store.reading.usage_of_user(
         HUB, "ada", Window(T0, T0 + timedelta(seconds=4)), "user"
     )

@@ -36,6 +36,7 @@ class Column:
 
 AMOUNTS: Final = (
     Column("seconds", "number", "Seconds that servers ran, waiting included"),
+    Column("active_seconds", "number", "Seconds with activity that checks saw", nullable=True),
     Column("gib_hours", "number", "Hours times the GiB of memory requested", nullable=True),
     Column("core_hours", "number", "Hours times the cores requested", nullable=True),
     Column("gpu_hours", "number", "Hours times the GPUs requested", nullable=True),
@@ -49,7 +50,6 @@ USAGE: Final = (
     Column("value", "text", "Value of the dimension in `by`", nullable=True),
     Column("users", "integer", "Users with a server that ran"),
     Column("waiting_seconds", "number", "The part of seconds until servers were ready"),
-    Column("active_seconds", "number", "Seconds with activity that checks saw", nullable=True),
     *AMOUNTS,
 )
 

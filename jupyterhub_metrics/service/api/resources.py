@@ -171,7 +171,6 @@ def _usage_row(question: Question, row: UsageRow, by: str) -> Row:
         "value": value,
         "users": row.users,
         "waiting_seconds": row.waiting_seconds,
-        "active_seconds": row.active_seconds,
         **amounts(row),
     }
 
@@ -184,6 +183,7 @@ def amounts(row: UsageRow | UserRow) -> Row:
     """What usage is measured in."""
     return {
         "seconds": row.seconds,
+        "active_seconds": row.active_seconds,
         "gib_hours": row.gib_hours,
         "core_hours": row.core_hours,
         "gpu_hours": row.gpu_hours,
@@ -284,7 +284,7 @@ def _user_place(row: UserRow, order: UserOrder) -> list[Any]:
 
 def _after(place: list[Any]) -> UserRow:
     key, name, hub, person_id = place
-    return UserRow(hub, name, 0, None, None, None, 0, 0, person_id, key, None, None, 0)
+    return UserRow(hub, name, 0, None, None, None, None, 0, 0, person_id, key, None, None, 0)
 
 
 async def groups(question: Question) -> Answer:
@@ -300,8 +300,8 @@ async def groups(question: Question) -> Answer:
     for row in rows:
         key = (row.hub, row.value or "")
         found[key] = {"users": row.users, **amounts(row)}
-    nothing = {"users": 0, "seconds": 0.0, "gib_hours": None, "core_hours": None}
-    nothing |= {"gpu_hours": None, "starts": 0, "failures": 0}
+    nothing = {"users": 0, "seconds": 0.0, "active_seconds": None, "gib_hours": None}
+    nothing |= {"core_hours": None, "gpu_hours": None, "starts": 0, "failures": 0}
     listed = [
         {
             "hub": hub,
