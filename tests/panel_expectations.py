@@ -112,7 +112,6 @@ def top(*columns: str) -> Callable[[Looked], dict[Any, Any]]:
 
     def compute(look: Looked) -> dict[Any, Any]:
         hours = look.summed(lambda run: run.who)
-        with_gpu = look.summed(lambda run: (run.who, run.on_gpu))
         starts = Counter(run.who for run in look.started())
         found = {}
         for who in sorted(hours, key=lambda who: (-hours[who], who)):
@@ -122,7 +121,6 @@ def top(*columns: str) -> Callable[[Looked], dict[Any, Any]]:
                 "user_email": person.email if person else who[1],
                 "department": person and person.department,
                 "hours": hours[who],
-                "hours_with_gpu": with_gpu.get((who, True), 0),
                 "starts": starts[who],
             }
             found[who] = (*(values[name] for name in columns), last_seen(look, who))
@@ -409,7 +407,7 @@ def departments_by_image(look: Looked) -> dict[Any, int]:
     return look.users_by(lambda run: (key(run), base(run)))
 
 
-TOP = ("full_name", "user_email", "hours", "hours_with_gpu", "starts")
+TOP = ("full_name", "user_email", "hours", "starts")
 
 EXPECTATIONS: dict[str, Expectation] = {
     "overview / Users, last hour": (only, users_over(HOUR)),

@@ -32,6 +32,7 @@ class ScheduledCluster:
         self.answers = True
         self._time = time
         self._made = 0
+        self._listed = False
         self._unheard: list[tuple[str, Pod]] = []
         self._hears: Callable[[str, Pod], None] | None = None
         self._lists: Callable[[], None] | None = None
@@ -40,6 +41,7 @@ class ScheduledCluster:
         """Somebody new lists and then watches."""
         self._hears, self._lists = hears, lists
         self._unheard.clear()
+        self._listed = self.answers
         if self.answers:
             lists()
 
@@ -90,10 +92,11 @@ class ScheduledCluster:
         self.answers = False
 
     def go_on(self, *, expired: bool) -> None:
-        """What piled up is told now, or is too old and a new list is needed."""
+        """What piled up is told now; what is too old takes a new list, as whoever has none does."""
         self.answers = True
         unheard, self._unheard = self._unheard, []
-        if expired and self._lists is not None:
+        if (expired or not self._listed) and self._lists is not None:
+            self._listed = True
             self._lists()
             return
         for kind, pod in unheard:

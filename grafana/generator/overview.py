@@ -21,7 +21,6 @@ USER_COLUMNS = (
     Column("full_name", "Name"),
     Column("user_email", "E-mail"),
     Column("hours", "Hours", "h"),
-    Column("hours_with_gpu", "Hours with GPU", "h"),
     Column("starts", "Starts", "none"),
     Column("last_seen", "Last seen", "dateTimeAsLocal"),
 )

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Final
 
 from .containers import ContainerReading
-from .files import OpenFiles, number, numbered_lines, read_text
+from .files import OpenFiles, number, numbers, read_text
 from .host import net_counters
 from .rates import Counters
 
@@ -35,6 +35,25 @@ LIMITS_SECONDS: Final = 30.0
 UNLIMITED_BYTES: Final = 2**62
 """Version 1 tells the largest number of whole pages where there is no limit."""
 
+_CPU_V2: Final = {
+    "usage_usec": "cpu",
+    "user_usec": "cpu_user",
+    "system_usec": "cpu_system",
+    "throttled_usec": "throttled",
+}
+_MEMORY_V2: Final = {
+    "anon": "rss",
+    "file": "cache",
+    "shmem": "shared",
+    "inactive_file": "inactive",
+}
+_MEMORY_V1: Final = {
+    "total_rss": "rss",
+    "total_cache": "cache",
+    "total_shmem": "shared",
+    "total_swap": "swap",
+    "total_inactive_file": "inactive",
+}
 _LOOPBACK: Final = re.compile("lo$")
 _PER_SECOND: Final = {"usec": 1e6, "nsec": 1e9}
 
@@ -193,27 +212,19 @@ class _Group:
 
 def read_v2(files: OpenFiles, counters: dict[str, float], gauges: dict[str, float]) -> None:
     """What the unified hierarchy tells of a group."""
-    for name, value in numbered_lines(files.read("cpu.stat")):
-        what = {
-            "usage_usec": "cpu",
-            "user_usec": "cpu_user",
-            "system_usec": "cpu_system",
-            "throttled_usec": "throttled",
-        }.get(name)
-        if what:
-            counters[what] = value / _PER_SECOND["usec"]
+    for name, value in numbers(files.read("cpu.stat"), _CPU_V2).items():
+        counters[_CPU_V2[name]] = value / _PER_SECOND["usec"]
     current = number(files.read("memory.current"))
     if current is not None:
-        stat = dict(numbered_lines(files.read("memory.stat")))
+        stat = numbers(files.read("memory.stat"), _MEMORY_V2)
         gauges["memory"] = current
-        gauges["working_set"] = max(current - stat.get("inactive_file", 0), 0)
-        for name, key in {"rss": "anon", "cache": "file", "shared": "shmem"}.items():
-            if key in stat:
-                gauges[name] = stat[key]
+        gauges["working_set"] = max(current - stat.pop("inactive_file", 0), 0)
+        for name, value in stat.items():
+            gauges[_MEMORY_V2[name]] = value
     swap = number(files.read("memory.swap.current"))
     if swap is not None:
         gauges["swap"] = swap
-    kills = dict(numbered_lines(files.read("memory.events"))).get("oom_kill")
+    kills = numbers(files.read("memory.events"), ("oom_kill",)).get("oom_kill")
     if kills is not None:
         counters["oom_kills"] = kills
     counters.update(io_of_v2(files.read("io.stat")))
@@ -263,7 +274,9 @@ def read_v1(
             if spent is not None:
                 counters[what] = spent / _PER_SECOND["nsec"]
     if "cpu" in files:
-        throttled = dict(numbered_lines(files["cpu"].read("cpu.stat"))).get("throttled_time")
+        throttled = numbers(files["cpu"].read("cpu.stat"), ("throttled_time",)).get(
+            "throttled_time"
+        )
         if throttled is not None:
             counters["throttled"] = throttled / _PER_SECOND["nsec"]
     if "memory" in files:
@@ -287,15 +300,12 @@ def _memory_v1(files: OpenFiles, counters: dict[str, float], gauges: dict[str, f
     usage = number(files.read("memory.usage_in_bytes"))
     if usage is None:
         return
-    stat = dict(numbered_lines(files.read("memory.stat")))
+    stat = numbers(files.read("memory.stat"), _MEMORY_V1)
     gauges["memory"] = usage
-    gauges["working_set"] = max(usage - stat.get("total_inactive_file", 0), 0)
-    for name in ("rss", "cache", "swap"):
-        if f"total_{name}" in stat:
-            gauges[name] = stat[f"total_{name}"]
-    if "total_shmem" in stat:
-        gauges["shared"] = stat["total_shmem"]
-    kills = dict(numbered_lines(files.read("memory.oom_control"))).get("oom_kill")
+    gauges["working_set"] = max(usage - stat.pop("total_inactive_file", 0), 0)
+    for name, value in stat.items():
+        gauges[_MEMORY_V1[name]] = value
+    kills = numbers(files.read("memory.oom_control"), ("oom_kill",)).get("oom_kill")
     if kills is not None:
         counters["oom_kills"] = kills
 

@@ -14,6 +14,8 @@ from .host import net_rates
 from .rates import Counters, per_second
 from .samples import MB, Sample, mib
 
+CPU_COUNT: Final = os.cpu_count() or 1
+
 
 @dataclass(frozen=True)
 class ContainerReading:
@@ -37,7 +39,7 @@ class ContainerReading:
     told: Mapping[str, float] = field(default_factory=dict)
     cpu_limit_cores: float | None = None
     memory_limit_bytes: float | None = None
-    cpu_count: int = field(default_factory=lambda: os.cpu_count() or 1)
+    cpu_count: int = CPU_COUNT
 
     @property
     def working_set_bytes(self) -> float | None:

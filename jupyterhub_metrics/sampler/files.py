@@ -7,7 +7,7 @@ second cheap. The kernel makes its content anew at each reading from the start.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 _READ_BYTES = 65_536
@@ -35,13 +35,20 @@ def number(text: str | None) -> float | None:
         return None
 
 
-def numbered_lines(text: str | None) -> Iterator[tuple[str, float]]:
-    """``name number`` from each line that has that form; what else there is is left out."""
-    for line in (text or "").splitlines():
-        name, _, rest = line.partition(" ")
-        value = number(rest.strip())
-        if value is not None:
-            yield name.rstrip(":"), value
+def numbers(text: str | None, names: Iterable[str]) -> dict[str, float]:
+    """The numbers of those lines ``name number`` whose name is wanted; no other is parsed."""
+    if not text:
+        return {}
+    found = {}
+    lines = f"\n{text}\n"
+    for name in names:
+        place = lines.find(f"\n{name} ")
+        if place >= 0:
+            begins = place + len(name) + 2
+            value = number(lines[begins : lines.index("\n", begins)])
+            if value is not None:
+                found[name] = value
+    return found
 
 
 class OpenFiles:

@@ -279,6 +279,8 @@ def net_rates(
 ) -> dict[str, Any]:
     """The network's columns: sums over all interfaces."""
     rates: dict[str, Any] = {}
+    if not after:
+        return rates
     for way in ("rx", "tx"):
         moved = total_rate(before, after, f"{way}_bytes", seconds)
         rates[f"net_{way}_mb_s"] = None if moved is None else moved / MB

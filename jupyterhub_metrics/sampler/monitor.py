@@ -33,7 +33,14 @@ from .samples import Sample
 
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 30.0
-_DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError)
+_DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # what asyncpg says if the server's goodbye arrives just before the next statement
+    asyncpg.InternalClientError,
+    OSError,
+    asyncio.TimeoutError,
+)
 
 
 class ResourceMonitor:

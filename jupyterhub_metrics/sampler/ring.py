@@ -50,8 +50,12 @@ def positional(name: str) -> str:
 
 
 def batch(samples: Iterable[Sample]) -> str:
-    """The samples as ``ring_write`` takes them."""
-    return json.dumps([sample.to_row() for sample in samples], allow_nan=False)
+    """The samples as ``ring_write`` takes them, without what is not known."""
+    rows = [
+        {name: value for name, value in sample.to_row().items() if value is not None}
+        for sample in samples
+    ]
+    return json.dumps(rows, allow_nan=False)
 
 
 def checked_capacity(capacity: int) -> int:

@@ -6,6 +6,7 @@ itself, never by what a scheduler says of its jobs.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -95,7 +96,10 @@ DUTIES: Final = (
     Duty("usage_days", lambda rules, now: now - CLOSED_AFTER, "close_usage_day", "usage_open_from"),
     Duty("usage_summaries", lambda rules, now: now, "summarise_usage", "usage_due_from"),
 )
-"""In the order in which a round does them."""
+"""All of them; a round begins with the one that is furthest behind."""
+
+ENOUGH_SECONDS: Final = 0.015
+"""What has taken longer than this ends a round, so that nobody waits long for any of them."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,22 @@ class UpkeepRound:
 async def upkeep_round(
     connection: asyncpg.Connection, rules: UpkeepRules, now: datetime
 ) -> UpkeepRound:
-    """A portion of every duty, each in a transaction of its own."""
-    done: dict[str, int] = {}
-    for duty in DUTIES:
-        due = duty.due(rules, now)
-        done[duty.name] = 0
-        if due is not None and await connection.fetchval(query(duty.behind), due) is not None:
-            done[duty.name] = await connection.fetchval(query(duty.work), due)
+    """A portion of some duties, each in a transaction of its own; of all, where they are quick.
+
+    A round that has done nothing had nothing to do.
+    """
+    done = {duty.name: 0 for duty in DUTIES}
+    behind = {
+        duty: (due - since, due)
+        for duty in DUTIES
+        if (due := duty.due(rules, now)) is not None
+        and (since := await connection.fetchval(query(duty.behind), due)) is not None
+    }
+    began = time.monotonic()
+    for duty in sorted(behind, key=lambda duty: behind[duty][0], reverse=True):
+        done[duty.name] = await connection.fetchval(query(duty.work), behind[duty][1])
+        if time.monotonic() - began > ENOUGH_SECONDS and any(done.values()):
+            break
     return UpkeepRound(done, await upkeep_lag(connection, rules, now))
 
 

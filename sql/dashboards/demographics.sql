@@ -11,7 +11,7 @@ SELECT
     count(*) FILTER (WHERE hours > 0) AS users, sum(hours) AS hours,
     sum(hours_with_gpu) AS hours_with_gpu, sum(core_hours) AS core_hours,
     sum(gib_hours) AS gib_hours
-FROM panel_usage_by_user(
+FROM panel_requested_by_user(
     $__timeFrom(), $__timeTo(), ARRAY[${hub:sqlstring}]::text[], ARRAY[${group:sqlstring}]::text[])
 GROUP BY department
 ORDER BY hours DESC
@@ -36,7 +36,7 @@ SELECT
     coalesce(job_title, 'not known') AS job_title,
     count(*) FILTER (WHERE hours > 0) AS users, sum(hours) AS hours,
     sum(hours_with_gpu) AS hours_with_gpu
-FROM panel_usage_by_user(
+FROM panel_requested_by_user(
     $__timeFrom(), $__timeTo(), ARRAY[${hub:sqlstring}]::text[], ARRAY[${group:sqlstring}]::text[])
 GROUP BY job_title
 ORDER BY hours DESC

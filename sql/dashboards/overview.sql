@@ -78,7 +78,7 @@ FROM panel_ends($__timeFrom(), $__timeTo(), ARRAY[${hub:sqlstring}]::text[])
 WHERE reason IS DISTINCT FROM 'cancelled'
 
 -- name: top_users
-SELECT hub, username, full_name, user_email, hours, hours_with_gpu, starts, last_seen
+SELECT hub, username, full_name, user_email, hours, starts, last_seen
 FROM panel_top_users(
     $__timeFrom(), $__timeTo(), ARRAY[${hub:sqlstring}]::text[], '{*}', 100)
 

@@ -21,7 +21,7 @@ FROM panel_usage_by_user(
 SELECT
     coalesce(sum(hours_with_gpu), 0) AS "With GPU",
     coalesce(sum(hours_without_gpu), 0) AS "Without GPU"
-FROM panel_usage_by_user(
+FROM panel_requested_by_user(
     $__timeFrom(), $__timeTo(), ARRAY[${hub:sqlstring}]::text[], ARRAY[${group:sqlstring}]::text[])
 
 -- name: requested
@@ -29,7 +29,7 @@ SELECT
     sum(core_hours) AS "Core-hours",
     sum(gib_hours) AS "GiB-hours",
     sum(gpu_hours) AS "GPU-hours"
-FROM panel_usage_by_user(
+FROM panel_requested_by_user(
     $__timeFrom(), $__timeTo(), ARRAY[${hub:sqlstring}]::text[], ARRAY[${group:sqlstring}]::text[])
 
 -- name: user_growth
@@ -77,7 +77,7 @@ LIMIT 100
 
 -- name: top_users
 SELECT
-    hub, username, full_name, user_email, department, hours, hours_with_gpu, starts, last_seen
+    hub, username, full_name, user_email, department, hours, starts, last_seen
 FROM panel_top_users(
     $__timeFrom(), $__timeTo(), ARRAY[${hub:sqlstring}]::text[],
     ARRAY[${group:sqlstring}]::text[], 100)

@@ -4,13 +4,14 @@ CREATE TABLE usage_months (
     running_microseconds bigint NOT NULL,
     month                date NOT NULL,
     account_id           integer NOT NULL,
-    image_id             integer NOT NULL,
+    description_id       integer NOT NULL,
     starts               integer NOT NULL,
-    CONSTRAINT usage_months_pkey PRIMARY KEY (month, account_id, image_id)
+    failures             integer NOT NULL,
+    CONSTRAINT usage_months_pkey PRIMARY KEY (month, account_id, description_id)
 ) WITH (fillfactor = 80);
 
 COMMENT ON TABLE usage_months IS
-    'usage_days by month, user and image. Changes with it, in the same transaction.';
+    'usage_days by month, user and description. Changes with it, in the same transaction.';
 
 -- A row for each thing that a panel draws. Arrays have the 24 hours of the day.
 CREATE TABLE usage_summary (
@@ -41,22 +42,24 @@ COMMENT ON TABLE usage_due IS 'Closed days whose summary is not yet what usage_d
 
 CREATE FUNCTION usage_follow_days() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO usage_months AS kept (month, account_id, image_id, running_microseconds, starts)
+    INSERT INTO usage_months AS kept (
+        month, account_id, description_id, running_microseconds, starts, failures)
     SELECT
         date_trunc('month', day::timestamp)::date,
         account_id,
-        image_id,
+        description_id,
         sum(running_microseconds * sign),
-        sum(starts * sign)
+        sum(starts * sign),
+        sum(failures * sign)
     FROM changed_rows
     JOIN servers ON servers.id = server_id
-    JOIN descriptions ON descriptions.id = description_id
     CROSS JOIN (SELECT CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END AS sign) AS direction
-    GROUP BY 1, account_id, image_id
-    ORDER BY 1, account_id, image_id
-    ON CONFLICT (month, account_id, image_id) DO UPDATE SET
+    GROUP BY 1, account_id, description_id
+    ORDER BY 1, account_id, description_id
+    ON CONFLICT (month, account_id, description_id) DO UPDATE SET
         running_microseconds = kept.running_microseconds + excluded.running_microseconds,
-        starts = kept.starts + excluded.starts;
+        starts = kept.starts + excluded.starts,
+        failures = kept.failures + excluded.failures;
     INSERT INTO usage_due
     SELECT day, dimension
     FROM (SELECT DISTINCT day FROM changed_rows) AS days

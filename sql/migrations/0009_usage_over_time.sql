@@ -264,7 +264,9 @@ COMMENT ON FUNCTION images_over_time IS 'Distinct users and average servers of e
 
 -- Whole closed months, whole closed days before and after them, and the rest from sessions.
 CREATE FUNCTION usage_totals(since timestamptz, until timestamptz)
-    RETURNS TABLE (account_id integer, image_id integer, running bigint, starts integer)
+    RETURNS TABLE (
+        server_id integer, description_id integer, running bigint, starts integer,
+        failures integer)
     LANGUAGE sql STABLE AS $$
     WITH days AS MATERIALIZED (
         SELECT
@@ -282,21 +284,25 @@ CREATE FUNCTION usage_totals(since timestamptz, until timestamptz)
         FROM days
         WHERE first_day < last_day
     )
-    SELECT account_id, image_id, running_microseconds, starts
+    SELECT account_id, description_id, running_microseconds, starts, failures
     FROM parts
     JOIN usage_months ON month >= first_month AND month < last_month
     UNION ALL
-    SELECT servers.account_id, descriptions.image_id, by_server.running, by_server.starts
+    SELECT
+        servers.account_id, by_server.description_id, by_server.running, by_server.starts,
+        by_server.failures
     FROM (
-        SELECT server_id, description_id, running_microseconds AS running, starts
+        SELECT server_id, description_id, running_microseconds AS running, starts, failures
         FROM parts
         JOIN usage_days ON day >= first_day AND day < least(last_day, first_month)
         UNION ALL
-        SELECT server_id, description_id, running_microseconds, starts
+        SELECT server_id, description_id, running_microseconds, starts, failures
         FROM parts
         JOIN usage_days ON day >= greatest(first_month, last_month) AND day < last_day
         UNION ALL
-        SELECT session.server_id, session.description_id, cut.running, cut.starts
+        SELECT
+            session.server_id, session.description_id, cut.running, counts::integer,
+            (counts AND session.state = 'failed')::integer
         FROM unnest(
             tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
             - coalesce((
@@ -311,13 +317,15 @@ CREATE FUNCTION usage_totals(since timestamptz, until timestamptz)
                     usage_clock(least(session.ended_at, upper(rest)))
                     - usage_clock(greatest(session.started_at, lower(rest)))) ELSE 0 END
                     AS running,
-                (session.started_at >= lower(rest) AND session.started_at < upper(rest))::integer
-                    AS starts
+                session.started_at >= lower(rest) AND session.started_at < upper(rest) AS counts
         ) AS cut
     ) AS by_server
     JOIN servers ON servers.id = by_server.server_id
-    JOIN descriptions ON descriptions.id = by_server.description_id
 $$;
+
+COMMENT ON FUNCTION usage_totals IS
+    'Usage in [since, until), at most until now, by user and description, in parts to add up. '
+    'server_id is the first server of the user.';
 
 CREATE FUNCTION top_users(since timestamptz, until timestamptz, at_most integer DEFAULT 100)
     RETURNS TABLE (hub text, username text, hours double precision, starts bigint)
@@ -327,12 +335,12 @@ CREATE FUNCTION top_users(since timestamptz, until timestamptz, at_most integer 
         total.running / 3600000000.0::double precision AS hours,
         total.starts
     FROM (
-        SELECT account_id, sum(running)::bigint AS running, sum(starts)::bigint AS starts
+        SELECT server_id, sum(running)::bigint AS running, sum(starts)::bigint AS starts
         FROM usage_totals(since, until)
-        GROUP BY account_id
+        GROUP BY server_id
         HAVING sum(running) > 0
     ) AS total
-    JOIN servers ON servers.id = total.account_id
+    JOIN servers ON servers.id = total.server_id
     ORDER BY hours DESC, servers.hub, servers.username
     LIMIT at_most
 $$;
@@ -354,13 +362,14 @@ CREATE FUNCTION image_table(since timestamptz, until timestamptz)
             sum(by_user.starts)::bigint AS starts
         FROM (
             SELECT
-                account_id, image_id, sum(running)::bigint AS running,
+                server_id, image_id, sum(running)::bigint AS running,
                 sum(starts)::bigint AS starts
             FROM usage_totals(since, until)
-            GROUP BY account_id, image_id
+            JOIN descriptions ON descriptions.id = description_id
+            GROUP BY server_id, image_id
             HAVING sum(running) > 0 OR sum(starts) > 0
         ) AS by_user
-        JOIN servers ON servers.id = by_user.account_id
+        JOIN servers ON servers.id = by_user.server_id
         GROUP BY servers.hub, by_user.image_id
     ) AS by_image
     JOIN descriptions ON descriptions.id = by_image.image_id
@@ -370,40 +379,52 @@ $$;
 COMMENT ON FUNCTION image_table IS
     'Each image with its distinct users, the hours that it ran and how many servers began with it.';
 
--- By server and what it was, which months do not tell: whole closed days, and the rest from
--- sessions.
-CREATE FUNCTION usage_sums(since timestamptz, until timestamptz)
-    RETURNS TABLE (
-        server_id integer, description_id integer, node_id integer, running bigint,
-        waiting bigint, active bigint, starts integer, failures integer)
-    LANGUAGE sql STABLE AS $$
-    WITH closed AS MATERIALIZED (
-        SELECT
-            usage_day(since + interval '24 hours' - interval '1 microsecond') AS first_day,
-            least(usage_day(least(until, now())), before) AS last_day
-        FROM usage_closed
+-- Counting up and down over every start and end of the window: it costs what that has of sessions.
+CREATE FUNCTION peak_servers_over_time(
+    since timestamptz, until timestamptz, step interval, zone text DEFAULT 'UTC'
+) RETURNS TABLE (bucket timestamptz, hub text, servers bigint)
+    LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
+    WITH bounds AS MATERIALIZED (
+        SELECT least(until, now()) AS until, usage_bounds(since, least(until, now()), step, zone)
+            AS moments
     ),
-    parts AS MATERIALIZED (
-        SELECT first_day, last_day FROM closed WHERE first_day < last_day
+    found AS MATERIALIZED (
+        SELECT
+            servers.hub, greatest(session.started_at, since) AS begins,
+            least(session.ended_at, bounds.until) AS ends
+        FROM bounds
+        CROSS JOIN LATERAL sessions_overlapping(since, bounds.until) AS session
+        JOIN servers ON servers.id = session.server_id
+        WHERE session.state IN ('running', 'ended')
+    ),
+    turns AS (
+        SELECT turn.hub, turn.at, sum(turn.change) AS change
+        FROM (
+            SELECT found.hub, begins AS at, 1 AS change FROM found
+            UNION ALL
+            SELECT found.hub, ends, -1 FROM found
+            UNION ALL
+            -- a bucket begins with what runs already
+            SELECT every.hub, greatest(moment, since), 0
+            FROM (SELECT DISTINCT found.hub FROM found) AS every
+            CROSS JOIN bounds
+            CROSS JOIN unnest(bounds.moments) AS moment
+        ) AS turn
+        GROUP BY turn.hub, turn.at
     )
-    SELECT
-        server_id, description_id, node_id, running_microseconds, waiting_microseconds,
-        active_microseconds, starts, failures
-    FROM parts
-    JOIN usage_days ON day >= first_day AND day < last_day
-    UNION ALL
-    SELECT
-        session.server_id, session.description_id, session.node_id, cut.running, cut.waiting,
-        cut.active, cut.starts, cut.failures
-    FROM unnest(
-        tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
-        - coalesce((
-            SELECT tstzmultirange(tstzrange(usage_midnight(first_day), usage_midnight(last_day)))
-            FROM parts), '{}')
-    ) AS rest
-    CROSS JOIN LATERAL sessions_overlapping(lower(rest), upper(rest)) AS session
-    CROSS JOIN LATERAL usage_cut(session, lower(rest), upper(rest)) AS cut
+    SELECT bounds.moments[width_bucket(counted.at, bounds.moments)], counted.hub,
+        max(counted.running)
+    FROM bounds
+    CROSS JOIN (
+        SELECT turns.hub, turns.at,
+            (sum(turns.change) OVER (PARTITION BY turns.hub ORDER BY turns.at))::bigint AS running
+        FROM turns
+    ) AS counted
+    WHERE counted.at < bounds.until
+    GROUP BY 1, counted.hub
+    HAVING max(counted.running) > 0
+    ORDER BY 1
 $$;
 
-COMMENT ON FUNCTION usage_sums IS
-    'Usage in [since, until), at most until now, by server and what it was, in parts to add up.';
+COMMENT ON FUNCTION peak_servers_over_time IS
+    'The most servers that ran at the same moment in each bucket of [since, until).';

@@ -96,45 +96,64 @@ COMMENT ON FUNCTION panel_over_time IS
     'Users, average running servers and hours, of each value in each bucket of panel_step, zeros '
     'too. Of image_base, a user of two versions at once is two users.';
 
--- What was known of people at the end of the range, as far as anything was. By server first: the
--- sum over all that it ran is what costs.
+-- What was known of people at the end of the range, as far as anything was.
 CREATE FUNCTION panel_usage_by_user(
     since timestamptz, until timestamptz, hubs text[], groups text[]
 ) RETURNS TABLE (
     hub text, username text, user_email text, full_name text, department text, job_title text,
-    hours double precision, hours_with_gpu double precision, hours_without_gpu double precision,
-    gib_hours double precision, core_hours double precision, gpu_hours double precision,
-    starts bigint)
+    hours double precision, starts bigint)
     LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
     SELECT
-        used.hub, used.username, coalesce(known.email, used.username), known.full_name,
+        owned.hub, owned.username, coalesce(known.email, owned.username), known.full_name,
         known.department, known.job_title,
-        used.running / 3600000000.0::double precision,
-        used.running_with_gpu / 3600000000.0::double precision,
-        (used.running - used.running_with_gpu) / 3600000000.0::double precision,
-        used.gib_hours, used.core_hours, used.gpu_hours, used.starts
+        total.running / 3600000000.0::double precision, total.starts
     FROM (
         SELECT
-            owned.hub, owned.username,
-            sum(total.running)::bigint AS running,
-            sum(total.running_with_gpu)::bigint AS running_with_gpu,
-            sum(total.gib) / 3600000000.0 AS gib_hours,
-            sum(total.cores) / 3600000000.0 AS core_hours,
-            sum(total.gpus) / 3600000000.0 AS gpu_hours,
-            sum(total.starts)::bigint AS starts
+            server_id, sum(running)::bigint AS running, sum(starts)::bigint AS starts
+        FROM usage_totals(since, until)
+        GROUP BY server_id
+        HAVING sum(running) > 0 OR sum(starts) > 0
+    ) AS total
+    JOIN panel_servers(since, until, hubs, groups) AS owned USING (server_id)
+    LEFT JOIN user_history AS known
+        ON known.hub = owned.hub AND known.username = owned.username
+        AND known.valid_from <= until AND (known.valid_to IS NULL OR known.valid_to > until)
+$$;
+
+COMMENT ON FUNCTION panel_usage_by_user IS
+    'What each user ran in [since, until), and who that was, as known at its end.';
+
+-- By user's number first: the sum over all that it ran is what costs.
+CREATE FUNCTION panel_requested_by_user(
+    since timestamptz, until timestamptz, hubs text[], groups text[]
+) RETURNS TABLE (
+    hub text, username text, department text, job_title text, hours double precision,
+    hours_with_gpu double precision, hours_without_gpu double precision,
+    gib_hours double precision, core_hours double precision, gpu_hours double precision)
+    LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
+    SELECT
+        used.hub, used.username, known.department, known.job_title,
+        used.running / 3600000000, used.running_with_gpu / 3600000000,
+        (used.running - used.running_with_gpu) / 3600000000,
+        used.gib / 3600000000, used.cores / 3600000000, used.gpus / 3600000000
+    FROM (
+        SELECT
+            owned.hub, owned.username, sum(total.running) AS running,
+            sum(total.running_with_gpu) AS running_with_gpu, sum(total.gib) AS gib,
+            sum(total.cores) AS cores, sum(total.gpus) AS gpus
         FROM (
+            -- whole microseconds of 285 years are exact in a double, and quicker to add up
             SELECT
-                server_id,
-                sum(running)::bigint AS running,
-                coalesce(sum(running) FILTER (WHERE gpus > 0), 0)::bigint AS running_with_gpu,
-                sum(running * memory_gib) AS gib,
-                sum(running * cores) AS cores,
-                sum(running * gpus) AS gpus,
-                sum(starts) AS starts
-            FROM usage_sums(since, until)
-            JOIN usage_resources ON usage_resources.id = description_id
-            GROUP BY server_id
-            HAVING sum(running) > 0 OR sum(starts) > 0
+                ran.server_id,
+                sum(ran.running::double precision) AS running,
+                coalesce(sum(ran.running::double precision) FILTER (WHERE gpus > 0), 0)
+                    AS running_with_gpu,
+                sum(ran.running * memory_gib) AS gib,
+                sum(ran.running * cores) AS cores,
+                sum(ran.running * gpus) AS gpus
+            FROM usage_totals(since, until) AS ran
+            JOIN usage_resources ON usage_resources.id = ran.description_id
+            GROUP BY ran.server_id
         ) AS total
         JOIN panel_servers(since, until, hubs, groups) AS owned USING (server_id)
         GROUP BY owned.hub, owned.username
@@ -144,19 +163,18 @@ CREATE FUNCTION panel_usage_by_user(
         AND known.valid_from <= until AND (known.valid_to IS NULL OR known.valid_to > until)
 $$;
 
-COMMENT ON FUNCTION panel_usage_by_user IS
-    'What each user ran in [since, until), and who that was, as known at its end.';
+COMMENT ON FUNCTION panel_requested_by_user IS
+    'What each user ran in [since, until) times what was requested, and who that was at its end.';
 
 CREATE FUNCTION panel_top_users(
     since timestamptz, until timestamptz, hubs text[], groups text[], at_most integer
 ) RETURNS TABLE (
     hub text, username text, user_email text, full_name text, department text,
-    hours double precision, hours_with_gpu double precision, starts bigint,
-    last_seen timestamptz)
+    hours double precision, starts bigint, last_seen timestamptz)
     LANGUAGE sql STABLE AS $$
     SELECT
         top.hub, top.username, top.user_email, top.full_name, top.department, top.hours,
-        top.hours_with_gpu, top.starts, seen.last_at
+        top.starts, seen.last_at
     FROM (
         SELECT *
         FROM panel_usage_by_user(since, until, hubs, groups) AS used
@@ -200,7 +218,7 @@ CREATE FUNCTION panel_usage_by_image(
     FROM (
         -- whole microseconds of 285 years are exact in a double, and quicker to add up
         SELECT place, person, sum(running::double precision) AS running, sum(starts) AS starts
-        FROM usage_sums(since, until)
+        FROM usage_totals(since, until) AS total
         JOIN picture USING (description_id)
         JOIN owner USING (server_id)
         GROUP BY place, person
@@ -233,7 +251,7 @@ CREATE FUNCTION panel_usage_by_department_and_image(
         SELECT owned.hub, owned.username, total.place, sum(total.running) AS running
         FROM (
             SELECT server_id, place, sum(running)::bigint AS running
-            FROM usage_sums(since, until)
+            FROM usage_totals(since, until)
             JOIN base USING (description_id)
             GROUP BY server_id, place
             HAVING sum(running) > 0
@@ -370,7 +388,7 @@ CREATE FUNCTION panel_image_adoption(since timestamptz, until timestamptz, hubs 
             AND day >= usage_day(since)
             AND day < usage_day(until + interval '24 hours' - interval '1 microsecond')
         UNION ALL
-        SELECT month, account_id, image_id
+        SELECT month, account_id, description_id
         FROM usage_months
         WHERE until - since > interval '45 days' AND running_microseconds > 0
             AND month >= date_trunc('month', usage_day(since)::timestamp)::date

@@ -185,3 +185,40 @@ $$;
 
 COMMENT ON FUNCTION usage_of_groups IS
     'Usage of every group in [since, until), at most until now, in parts to add up.';
+
+-- Whole closed days, and the rest from sessions.
+CREATE FUNCTION usage_sums(since timestamptz, until timestamptz)
+    RETURNS TABLE (
+        server_id integer, description_id integer, node_id integer, running bigint,
+        waiting bigint, active bigint, starts integer, failures integer)
+    LANGUAGE sql STABLE AS $$
+    WITH closed AS MATERIALIZED (
+        SELECT
+            usage_day(since + interval '24 hours' - interval '1 microsecond') AS first_day,
+            least(usage_day(least(until, now())), before) AS last_day
+        FROM usage_closed
+    ),
+    parts AS MATERIALIZED (
+        SELECT first_day, last_day FROM closed WHERE first_day < last_day
+    )
+    SELECT
+        server_id, description_id, node_id, running_microseconds, waiting_microseconds,
+        active_microseconds, starts, failures
+    FROM parts
+    JOIN usage_days ON day >= first_day AND day < last_day
+    UNION ALL
+    SELECT
+        session.server_id, session.description_id, session.node_id, cut.running, cut.waiting,
+        cut.active, cut.starts, cut.failures
+    FROM unnest(
+        tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
+        - coalesce((
+            SELECT tstzmultirange(tstzrange(usage_midnight(first_day), usage_midnight(last_day)))
+            FROM parts), '{}')
+    ) AS rest
+    CROSS JOIN LATERAL sessions_overlapping(lower(rest), upper(rest)) AS session
+    CROSS JOIN LATERAL usage_cut(session, lower(rest), upper(rest)) AS cut
+$$;
+
+COMMENT ON FUNCTION usage_sums IS
+    'Usage in [since, until), at most until now, by server and what it was, in parts to add up.';

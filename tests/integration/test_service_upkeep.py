@@ -49,9 +49,12 @@ async def test_rounds_do_what_is_due_and_the_series_tell_it(postgres_dsn: str) -
     store = database.store()
     for day in range(5):
         await store.record_observations("campus", now - timedelta(days=9 - day), [])
-    assert await upkeeper.round()
+    waiting = lag = timedelta(days=8).total_seconds()
+    while lag == waiting:
+        # a round may have had enough to do with something else
+        assert await upkeeper.round()
+        lag = value(metrics, "upkeep_lag_seconds", duty="observation_retention")
     assert value(metrics, "upkeep_staleness_seconds") == 0
-    lag = value(metrics, "upkeep_lag_seconds", duty="observation_retention")
     assert lag == timedelta(days=6).total_seconds()
     while await upkeeper.round():
         pass

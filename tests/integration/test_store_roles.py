@@ -175,6 +175,7 @@ USAGE_QUESTIONS = (
     "images_over_time({0}, '1 day')",
     "top_users({0})",
     "usage_by_group({0}, '1 day')",
+    "peak_servers_over_time({0}, '1 day')",
     "image_table({0})",
 )
 

@@ -104,9 +104,12 @@ async def test_observations_are_dropped_in_time_and_no_others(store: Store, conn
     rules = UpkeepRules(keep_observations=timedelta(days=3, hours=12))
     oldest = "SELECT min(timestamp) FROM container_observations"
     first = await store.upkeep(rules, at(7 * DAY))
+    while not first.done["observation_retention"]:
+        first = await store.upkeep(rules, at(7 * DAY))
     assert first.done["observation_retention"] == 2
     assert first.lag_seconds["observation_retention"] == pytest.approx(1.5 * DAY)
-    for _ in range(3):
+    left = first
+    while any(left.done.values()):
         left = await store.upkeep(rules, at(7 * DAY))
     assert left.lag_seconds["observation_retention"] == 0
     assert await connection.fetchval(oldest) == at(4 * DAY)
@@ -119,7 +122,8 @@ async def test_by_a_clock_that_is_ahead_nothing_waits_that_has_not_ended(store: 
     now = datetime.now(timezone.utc)
     started = (now - timedelta(hours=1) - T0).total_seconds()
     await store.ingest([event("requested", started, started=started)])
-    for _ in range(9):
+    left = await store.upkeep(UpkeepRules(), now + timedelta(days=3))
+    while any(left.done.values()):
         left = await store.upkeep(UpkeepRules(), now + timedelta(days=3))
     assert left.lag_seconds["hourly_stats"] == 0
     assert left.lag_seconds["usage_days"] == 0
