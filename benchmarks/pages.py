@@ -145,7 +145,7 @@ async def run(dsn: str, options: argparse.Namespace) -> None:
         operator = logins.log_in("operator", admin=True)
         pages = [f"{url}users/{name}" for name in names]
         await measure(http, "a user's page", pages, operator)
-        months = [f"2025-{month:02}" for month in range(1, 12)]
+        months = [f"2025-{month:02}" for month in range(1, max(options.days // 31, 1) + 1)]
         table = [f"{url}users?month={dice.choice(months)}" for _ in range(ROUNDS // 2)]
         await measure(http, "the operator's table, a past month", table, operator)
         await measure(http, "the operator's table, this month", [f"{url}users"] * 20, operator)

@@ -40,7 +40,8 @@ STOP_REASONS: Final = (
     "died",
 )
 """Why a running server ended: who asked, or ``died``, which means that nobody did.
-``stopped_by_hub`` is the Hub's own decision, such as a blocked user found at its start."""
+``stopped_by_hub`` is the Hub's own decision, such as a blocked user found at its start, or that of
+code that runs in it and acts in no one's name."""
 
 CONTAINER_REASONS: Final = (
     "completed",

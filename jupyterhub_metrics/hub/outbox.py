@@ -293,6 +293,8 @@ class Outbox:
             with db:
                 for name in ("create_outbox", "create_set_aside", "create_notes"):
                     db.execute(self._sql[name])
+                if ("gone_at",) not in db.execute(self._sql["note_columns"]).fetchall():
+                    db.execute(self._sql["add_gone_at"])
             notes = db.execute(self._sql["notes"]).fetchall()
             self._on_disk = db.execute(self._sql["count_events"]).fetchone()[0]
             self._set_aside = db.execute(self._sql["count_set_aside"]).fetchone()[0]

@@ -87,7 +87,8 @@ def _end_of_running(ending: Ending) -> Outcome:
         kind="stopped",
         not_before=ending.now,
         not_after=ending.now,
-        reason=stop_reason(actor, ending.owner),
+        # code of the deployment within the Hub stops servers in no one's name
+        reason=stop_reason(actor, ending.owner) or "stopped_by_hub",
         actor=actor,
     )
 

@@ -174,7 +174,11 @@ class Reading:
         """Everybody's usage, by bucket, most seconds first."""
         if by == "group":
             return await self.usage_by_groups(hubs, window)
-        rows = await self._fetch("usage_of_all_by", list(hubs), *_divided(window), by)
+        if window.step is None:
+            whole = (window.since, window.until)
+            rows = await self._fetch("usage_of_all_once_by", list(hubs), *whole, by)
+        else:
+            rows = await self._fetch("usage_of_all_by", list(hubs), *_divided(window), by)
         return [UsageRow(*row.values()) for row in rows]
 
     async def users(

@@ -186,12 +186,11 @@ $$;
 COMMENT ON FUNCTION usage_of_groups IS
     'Usage of every group in [since, until), at most until now, in parts to add up.';
 
--- By server and what it was, which months do not tell: whole closed days, and the rest from
--- sessions.
+-- Whole closed days, and the rest from sessions.
 CREATE FUNCTION usage_sums(since timestamptz, until timestamptz)
     RETURNS TABLE (
-        server_id integer, description_id integer, running bigint, active bigint, starts integer,
-        failures integer)
+        server_id integer, description_id integer, node_id integer, running bigint,
+        waiting bigint, active bigint, starts integer, failures integer)
     LANGUAGE sql STABLE AS $$
     WITH closed AS MATERIALIZED (
         SELECT
@@ -203,13 +202,14 @@ CREATE FUNCTION usage_sums(since timestamptz, until timestamptz)
         SELECT first_day, last_day FROM closed WHERE first_day < last_day
     )
     SELECT
-        server_id, description_id, running_microseconds, active_microseconds, starts, failures
+        server_id, description_id, node_id, running_microseconds, waiting_microseconds,
+        active_microseconds, starts, failures
     FROM parts
     JOIN usage_days ON day >= first_day AND day < last_day
     UNION ALL
     SELECT
-        session.server_id, session.description_id, cut.running, cut.active, cut.starts,
-        cut.failures
+        session.server_id, session.description_id, session.node_id, cut.running, cut.waiting,
+        cut.active, cut.starts, cut.failures
     FROM unnest(
         tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
         - coalesce((

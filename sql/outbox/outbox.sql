@@ -33,6 +33,13 @@ CREATE TABLE IF NOT EXISTS notes (
     gone_at TEXT
 );
 
+-- name: note_columns
+SELECT name FROM pragma_table_info('notes');
+
+-- name: add_gone_at
+-- For files of before polls that found a server gone were noted.
+ALTER TABLE notes ADD COLUMN gone_at TEXT;
+
 -- name: add_event
 INSERT INTO outbox (body, added_at) VALUES (?, ?);
 

@@ -135,24 +135,24 @@ SELECT
     sum(failures)::bigint AS failures
 FROM (
     SELECT
-        bucket, servers.hub, value, servers.username, sum(running)::bigint AS running,
-        sum(waiting)::bigint AS waiting,
-        sum(active)::bigint AS active,
+        bucket, servers.hub, value, servers.username, sum(running) AS running,
+        sum(waiting) AS waiting,
+        sum(active) AS active,
         sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
         sum(running / 3600000000.0::double precision * cores) AS core_hours,
         sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
         sum(starts) AS starts, sum(failures) AS failures
     FROM (
         SELECT
-            CASE WHEN $4 IS NULL THEN $2 ELSE part.bucket END AS bucket,
+            part.bucket,
             part.server_id,
             part.description_id,
             CASE WHEN $6::text = 'node' THEN part.node_id END AS node_id,
-            sum(part.running) AS running, sum(part.waiting) AS waiting, sum(part.active) AS active,
+            sum(part.running::double precision) AS running,
+            sum(part.waiting::double precision) AS waiting,
+            sum(part.active::double precision) AS active,
             sum(part.starts) AS starts, sum(part.failures) AS failures
-        FROM usage_parts(
-            $2::timestamptz, $3::timestamptz, coalesce($4::text::interval, interval '1 day'),
-            CASE WHEN $4 IS NULL THEN 'UTC' ELSE $5::text END) AS part
+        FROM usage_parts($2::timestamptz, $3::timestamptz, $4::text::interval, $5::text) AS part
         GROUP BY 1, 2, 3, 4
     ) AS summed
     JOIN servers ON servers.id = summed.server_id AND servers.hub = ANY ($1::text[])
@@ -160,6 +160,62 @@ FROM (
     LEFT JOIN words AS node ON node.id = summed.node_id
     CROSS JOIN LATERAL (
         SELECT CASE $6::text
+            WHEN 'user' THEN servers.username
+            WHEN 'server' THEN servers.server_name
+            WHEN 'profile' THEN requested.profile
+            WHEN 'image' THEN requested.image
+            WHEN 'node' THEN node.word
+            WHEN 'hub' THEN servers.hub
+        END AS value
+    ) AS named
+    GROUP BY bucket, servers.hub, value, servers.username
+) AS of_user
+GROUP BY bucket, hub, value
+ORDER BY bucket, seconds DESC, value, hub;
+
+-- name: usage_of_all_once_by
+-- Everybody's usage by one thing more, undivided.
+-- Of the Hubs $1 in [$2, $3), by Hub and $4.
+SELECT
+    bucket,
+    hub,
+    value,
+    count(*) FILTER (WHERE running > 0) AS users,
+    sum(running) / 1000000.0::double precision AS seconds,
+    sum(waiting) / 1000000.0::double precision AS waiting_seconds,
+    sum(active) / 1000000.0::double precision AS active_seconds,
+    sum(gib_hours) AS gib_hours,
+    sum(core_hours) AS core_hours,
+    sum(gpu_hours) AS gpu_hours,
+    sum(starts)::bigint AS starts,
+    sum(failures)::bigint AS failures
+FROM (
+    SELECT
+        bucket, servers.hub, value, servers.username, sum(running) AS running,
+        sum(waiting) AS waiting,
+        sum(active) AS active,
+        sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
+        sum(running / 3600000000.0::double precision * cores) AS core_hours,
+        sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
+        sum(starts) AS starts, sum(failures) AS failures
+    FROM (
+        SELECT
+            $2::timestamptz AS bucket,
+            part.server_id,
+            part.description_id,
+            CASE WHEN $4::text = 'node' THEN part.node_id END AS node_id,
+            sum(part.running::double precision) AS running,
+            sum(part.waiting::double precision) AS waiting,
+            sum(part.active::double precision) AS active,
+            sum(part.starts) AS starts, sum(part.failures) AS failures
+        FROM usage_sums($2::timestamptz, $3::timestamptz) AS part
+        GROUP BY 1, 2, 3, 4
+    ) AS summed
+    JOIN servers ON servers.id = summed.server_id AND servers.hub = ANY ($1::text[])
+    JOIN usage_resources AS requested ON requested.id = summed.description_id
+    LEFT JOIN words AS node ON node.id = summed.node_id
+    CROSS JOIN LATERAL (
+        SELECT CASE $4::text
             WHEN 'user' THEN servers.username
             WHEN 'server' THEN servers.server_name
             WHEN 'profile' THEN requested.profile
@@ -181,8 +237,8 @@ ORDER BY bucket, seconds DESC, value, hub;
 WITH of_server AS MATERIALIZED (
     SELECT
         server_id,
-        sum(running)::bigint AS running,
-        sum(active)::bigint AS active,
+        sum(running) AS running,
+        sum(active) AS active,
         sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
         sum(running / 3600000000.0::double precision * cores) AS core_hours,
         sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
@@ -190,7 +246,8 @@ WITH of_server AS MATERIALIZED (
         sum(failures)::bigint AS failures
     FROM (
         SELECT
-            server_id, description_id, sum(running) AS running, sum(active) AS active,
+            server_id, description_id, sum(running::double precision) AS running,
+            sum(active::double precision) AS active,
             sum(starts) AS starts, sum(failures) AS failures
         FROM usage_sums($2::timestamptz, $3::timestamptz)
         GROUP BY server_id, description_id
@@ -276,22 +333,29 @@ ORDER BY
 -- name: sessions_of_user_page
 -- A page of one user's sessions, newest first.
 -- Of the user $2 of the Hub $1, those that overlap [$3, $4), of the server $5 or of all, older than
--- ($6, $7), at most $8.
-SELECT sessions_with_activity.*
-FROM sessions_with_activity
-WHERE hub = $1
-    AND username = $2
-    AND started_at < $4
-    AND (ended_at IS NULL OR ended_at > $3 OR started_at >= $3)
-    AND ($5::text IS NULL OR server_name = $5)
-    AND ($6::timestamptz IS NULL OR (started_at, id) < ($6, $7::uuid))
-ORDER BY started_at DESC, id DESC
-LIMIT $8;
+-- ($6, $7), at most $8. LIMIT 1: each is looked up by its id, whatever the planner believes.
+SELECT found.*
+FROM (
+    SELECT session.id
+    FROM servers
+    CROSS JOIN LATERAL sessions_of_span(
+        ROW(servers.id, $3::timestamptz, $4::timestamptz)::usage_span) AS session
+    WHERE servers.hub = $1
+        AND servers.username = $2
+        AND ($5::text IS NULL OR servers.server_name = $5)
+        AND ($6::timestamptz IS NULL OR (session.started_at, session.id) < ($6, $7::uuid))
+    ORDER BY session.started_at DESC, session.id DESC
+    LIMIT $8
+) AS picked
+CROSS JOIN LATERAL (
+    SELECT * FROM sessions_with_activity WHERE id = picked.id LIMIT 1
+) AS found
+ORDER BY started_at DESC, id DESC;
 
 -- name: sessions_of_group_page
 -- A page of one group's sessions, newest first.
 -- Of the group $2 of the Hub $1; the rest as in sessions_of_user_page.
-SELECT sessions_with_activity.*
+SELECT found.*
 FROM (
     SELECT session.id
     FROM sessions_of_group($1, $2, $3::timestamptz, $4::timestamptz) AS session
@@ -301,13 +365,15 @@ FROM (
     ORDER BY session.started_at DESC, session.id DESC
     LIMIT $8
 ) AS picked
-JOIN sessions_with_activity USING (id)
+CROSS JOIN LATERAL (
+    SELECT * FROM sessions_with_activity WHERE id = picked.id LIMIT 1
+) AS found
 ORDER BY started_at DESC, id DESC;
 
 -- name: sessions_of_all_page
 -- A page of everybody's sessions, newest first.
 -- Of the Hubs $1; the rest as in sessions_of_user_page, without $2.
-SELECT sessions_with_activity.*
+SELECT found.*
 FROM (
     SELECT session.id
     FROM sessions_overlapping($2::timestamptz, $3::timestamptz) AS session
@@ -318,13 +384,15 @@ FROM (
     ORDER BY session.started_at DESC, session.id DESC
     LIMIT $7
 ) AS picked
-JOIN sessions_with_activity USING (id)
+CROSS JOIN LATERAL (
+    SELECT * FROM sessions_with_activity WHERE id = picked.id LIMIT 1
+) AS found
 ORDER BY started_at DESC, id DESC;
 
 -- name: running_page
 -- A page of what starts or runs, newest first, and how many there are in all.
 -- In the Hubs $1, of the user $2, of the group $3 or of all, older than ($4, $5), at most $6.
-WITH found AS MATERIALIZED (
+WITH open AS MATERIALIZED (
     SELECT open_sessions.id, open_sessions.started_at
     FROM open_sessions
     JOIN servers ON servers.id = open_sessions.server_id
@@ -340,15 +408,17 @@ WITH found AS MATERIALIZED (
                     AND seen.valid_from <= open_sessions.started_at
                     AND (seen.valid_to IS NULL OR seen.valid_to > open_sessions.started_at)) END)
 )
-SELECT sessions_with_activity.*, (SELECT count(*) FROM found) AS total
+SELECT found.*, (SELECT count(*) FROM open) AS total
 FROM (
     SELECT id
-    FROM found
+    FROM open
     WHERE $4::timestamptz IS NULL OR (started_at, id) < ($4, $5::uuid)
     ORDER BY started_at DESC, id DESC
     LIMIT $6
 ) AS picked
-JOIN sessions_with_activity USING (id)
+CROSS JOIN LATERAL (
+    SELECT * FROM sessions_with_activity WHERE id = picked.id LIMIT 1
+) AS found
 ORDER BY started_at DESC, id DESC;
 
 -- name: groups_known

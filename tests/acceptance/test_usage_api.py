@@ -334,7 +334,7 @@ def test_the_document_says_what_the_api_does(
         checks.append(CHECKS.get_one("negative_data_rejection"))
 
     @settings(
-        max_examples=20,
+        max_examples=12,
         deadline=None,
         database=None,
         derandomize=True,

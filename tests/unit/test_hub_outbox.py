@@ -96,6 +96,16 @@ def test_notes_are_there_again_after_a_restart(outbox, reopened):
     assert again.notes() == [note(ready=True, alive_at=at(5), stopping_by="user:b")]
 
 
+def test_what_an_older_version_noted_is_still_known(outbox, reopened):
+    outbox.append([event("requested")], keep=note())
+    outbox.close()
+    with contextlib.closing(sqlite3.connect(outbox.path)) as db, db:
+        db.execute("ALTER TABLE notes DROP COLUMN gone_at")
+    again = reopened(outbox)
+    again.append([], keep=note(2, gone_at=at(7)))
+    assert reopened(again).notes() == [note(), note(2, gone_at=at(7))]
+
+
 def test_when_a_server_was_last_seen_alive_is_written_down_and_never_goes_back(outbox, reopened):
     outbox.append([], keep=note())
     outbox.touch([(1, note().session_id, at(60)), (7, note().session_id, at(60))])

@@ -44,7 +44,7 @@ def timed_out() -> Exception:
         ("service:culler", "stopped_by_service"),
         (HUB_SHUTDOWN, "hub_shutdown"),
         (HUB_START, "stopped_by_hub"),
-        (None, None),
+        (None, "stopped_by_hub"),
     ],
 )
 def test_who_asked_decides_the_reason_of_an_asked_stop(actor, reason):

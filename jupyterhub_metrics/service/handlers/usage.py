@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from ...store import Reading, SessionPlace, Window
+from ...store import Reading, SessionPlace, UsageRow, Window
 from ..api.parameters import CURSOR, HUB, SERVER
 from ..api.resources import Question
 from ..drawings import calendar_since
@@ -47,11 +48,14 @@ class UsageHandler(VisitedPage):
             listed = await reading.sessions_of_user(
                 hub, name, period.window, server, place, ROWS + 1
             )
-        amounts, before = await amounts_of(reading, period, hub, name)
-        since = calendar_since(period.drawn_until, period.zone)
+        since = min(calendar_since(period.drawn_until, period.zone), period.before[0])
         days = await reading.usage_of_user(
             hub, name, Window(since, period.until, period.zone, "day"), "hub"
         )
+        if period.month is not None:
+            amounts, before = months_of(days, period)
+        else:
+            amounts, before = await amounts_of(reading, period, hub, name)
         page = usage_page(
             shown,
             viewer.name,
@@ -89,6 +93,15 @@ DEFAULT: Final = " "
 def server_of_form(chosen: str | None) -> str | None:
     """The name of the server that the form's filter names; None for all."""
     return "" if chosen == DEFAULT else chosen
+
+
+def months_of(days: Sequence[UsageRow], period: Period) -> tuple[Amounts, Amounts]:
+    """Usage of the month and of the one before, out of that of their days."""
+    months = ((period.since, period.until), period.before)
+    now, before = (
+        added_up(row for row in days if since <= row.bucket < until) for since, until in months
+    )
+    return now, before
 
 
 async def amounts_of(
