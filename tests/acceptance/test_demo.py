@@ -111,6 +111,7 @@ async def test_the_demo_shows_a_page_runs_a_server_and_goes_on_where_it_was(fold
         simulated, real = await counts(folder)
         assert simulated > 50
         assert real == 1
+        await until(lambda: memory_is_shown(visitor, demo), "the page tells of memory", seconds=40)
 
         demo.process.send_signal(signal.SIGINT)
         assert await demo.ended() == 0
@@ -132,6 +133,11 @@ async def test_the_demo_shows_a_page_runs_a_server_and_goes_on_where_it_was(fold
         assert not again.running()
     finally:
         await again.close()
+
+
+def memory_is_shown(visitor: Visitor, demo: DemoProcess) -> bool:
+    page = visitor.open(f"{demo.url}/services/jupyterhub-metrics/users/mira").text
+    return re.search(r"used at most [0-9.]+ [MG]iB", page) is not None
 
 
 def is_lab(visitor: Visitor, demo: DemoProcess) -> bool:

@@ -47,7 +47,7 @@ def command(*flags: str, password: str | None, **environment: str) -> subprocess
 @pytest.mark.needs("cgroups")
 async def test_a_host_and_its_containers_are_sampled(store: Store, postgres_dsn: str) -> None:
     where, password = flags_of(postgres_dsn)
-    with RealGroup("jhm-test-slice/web.service") as group:
+    with RealGroup() as parent, RealGroup(f"{parent.path}/web.service") as group:
         done = command(
             *where, "--capacity", "5000", "--master", "--node-name", "n1",
             "--container", group.path, "--container", "no-such-container",

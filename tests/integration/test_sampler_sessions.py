@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
 import pytest
 
 from jupyterhub_metrics.model import Event, session_id
+from jupyterhub_metrics.service.api.resources import RESOURCES, Question
 from jupyterhub_metrics.store import Store, Window
 
 GIB = 2**30
@@ -207,3 +209,30 @@ async def test_what_is_used_now_is_what_was_sampled_lately(
     assert (fresh.memory_used_bytes, fresh.cpu_used_cores) == (3 * GIB, 0.75)
     [user] = await store.present.users_and_requests(NOW)
     assert (user.memory_used_bytes, user.cpu_used_cores) == (3 * GIB, 0.75)
+
+
+async def test_operators_page_through_overasking_in_the_api(
+    world: asyncpg.Connection, store: Store
+) -> None:
+    bob = {**FACTS, "pod_name": "jupyter-bob", "profile": "small"}
+    await store.ingest([told("requested", username="bob", facts=bob)])
+    await record(
+        world,
+        pod_sample(1, 2 * GIB, 1, interval_seconds=3600),
+        pod_sample(1, GIB, 1, interval_seconds=60, pod_name="jupyter-bob"),
+    )
+    [overasking] = [resource for resource in RESOURCES if resource.name == "overasking"]
+    asked: list[str] = []
+    viewer: Any = SimpleNamespace(require_operator=asked.append, hubs=("campus",))
+    privacy: Any = None
+    profiles: list[Any] = []
+    place: list[Any] | None = None
+    while not profiles or place:
+        question = Question(viewer, {"limit": 1}, store.reading, privacy, NOW, place)
+        answer = await overasking.ask(question)
+        [row] = answer.rows
+        assert set(row) == {column.name for column in overasking.columns}
+        profiles.append(row["profile"])
+        place = answer.place
+    assert profiles == ["large", "small"]
+    assert set(asked) == {"overasking"}

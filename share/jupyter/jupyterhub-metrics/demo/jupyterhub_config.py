@@ -55,7 +55,7 @@ c.SimpleLocalProcessSpawner.home_dir_template = str(folder / "homes" / "{usernam
 c.LocalProcessSpawner.interrupt_timeout = 3
 # each server with a sampler beside it, which tells the service what the server uses
 c.Spawner.cmd = [
-    *(sys.executable, "-m", "jupyterhub_metrics.cli", "sample", "--sidecar", "--interval", "5"),
+    *(sys.executable, "-m", "jupyterhub_metrics.cli", "sample", "--sidecar", "--interval", "2"),
     *("--", sys.executable, "-m", "jupyterhub.singleuser"),
 ]
 c.Spawner.environment = {
