@@ -21,8 +21,8 @@ from jupyterhub_metrics.store import EmbeddedServer, open_store
 
 NODES = 20
 LATEST = (
-    "SELECT * FROM monitor_samples_ring WHERE node_flag AND node_name = $1 "
-    "AND sample_time IS NOT NULL ORDER BY sample_time DESC LIMIT 1"
+    "SELECT * FROM monitor_samples_ring WHERE NOT master_flag AND node_flag AND node_name = $1 "
+    "AND container_name IS NULL AND sample_time IS NOT NULL ORDER BY sample_time DESC LIMIT 1"
 )
 FULL = {
     "cpu_user_pct": 10.5, "cpu_system_pct": 3.25, "cpu_idle_pct": 80.0, "cpu_total_pct": 15.5,

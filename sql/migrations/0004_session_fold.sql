@@ -164,10 +164,10 @@ FROM session_fold;
 COMMENT ON VIEW session_fold_digested IS
     'The fold, with what its description and its request are known by.';
 
-CREATE FUNCTION session_refold(ids uuid[], starts timestamptz[]) RETURNS void
+CREATE FUNCTION session_keep(folded session_fold_digested[]) RETURNS void
     LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    folded session_fold_digested[];
+    ids uuid[] := ARRAY(SELECT id FROM unnest(folded));
     now_known ended_sessions[];
     known_before ended_sessions[];
 BEGIN
@@ -176,10 +176,6 @@ BEGIN
     SELECT array_agg(ROW(session_rows.*)::ended_sessions) INTO known_before
     FROM session_rows
     WHERE id = ANY (ids);
-
-    SELECT array_agg(fold) INTO folded
-    FROM session_fold_digested AS fold
-    WHERE fold.started_at = ANY (starts) AND fold.id = ANY (ids);
 
     -- a user who was renamed has servers under a name that no event came with
     INSERT INTO servers (hub, username, server_name)
@@ -309,5 +305,36 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION session_keep IS
+    'Brings the rows of sessions up to their folds; nobody else may have changed their events since.';
+
+CREATE FUNCTION session_refold(ids uuid[], starts timestamptz[]) RETURNS void
+    LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    folded session_fold_digested[];
+BEGIN
+    SELECT array_agg(fold) INTO folded
+    FROM session_fold_digested AS fold
+    WHERE fold.started_at = ANY (starts) AND fold.id = ANY (ids);
+    PERFORM session_keep(folded);
+END
+$$;
+
 COMMENT ON FUNCTION session_refold IS
     'Brings these sessions, given by id and start, up to what their events say.';
+
+CREATE FUNCTION session_refold_filed(since timestamptz, until timestamptz) RETURNS integer
+    LANGUAGE plpgsql AS $$
+DECLARE
+    folded session_fold_digested[];
+BEGIN
+    SELECT array_agg(fold) INTO folded
+    FROM session_fold_digested AS fold
+    WHERE fold.started_at >= since AND fold.started_at < until;
+    PERFORM session_keep(folded) WHERE folded IS NOT NULL;
+    RETURN cardinality(folded);
+END
+$$;
+
+COMMENT ON FUNCTION session_refold_filed IS
+    'The same for all sessions that started in [since, until); gives how many.';

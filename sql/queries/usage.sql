@@ -79,18 +79,7 @@ FROM (
 
 -- name: fold_filed
 -- Folds the sessions that started in [$1, $2); gives how many.
-SELECT cardinality(filed.ids)
-FROM (
-    SELECT array_agg(session_id) AS ids, array_agg(filed_at) AS starts
-    FROM (
-        SELECT DISTINCT session_id, filed_at
-        FROM event_rows
-        WHERE filed_at >= $1 AND filed_at < $2 AND session_id IS NOT NULL
-    ) AS sessions_filed
-    HAVING count(*) > 0
-    OFFSET 0
-) AS filed
-CROSS JOIN LATERAL session_refold(filed.ids, filed.starts);
+SELECT session_refold_filed($1, $2);
 
 -- name: close_usage_days
 -- Counts the usage of the next days that ended before $1, at most $2; whether there were any.
