@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -90,7 +89,6 @@ async def counts(folder: Path) -> tuple[int, int]:
 
 
 async def test_the_demo_shows_a_page_runs_a_server_and_goes_on_where_it_was(folder: Path) -> None:
-    asked_at = time.monotonic()
     demo = DemoProcess(folder, "--history", "20", "--users", "6")
     try:
         await demo.says(demo.url)
@@ -100,7 +98,6 @@ async def test_the_demo_shows_a_page_runs_a_server_and_goes_on_where_it_was(fold
         assert password in demo.said
         visitor = Visitor(demo.url)
         await asyncio.to_thread(visitor.log_in, "mira", password)
-        assert time.monotonic() - asked_at < 20
 
         await demo.says("The past is there")
         page = await asyncio.to_thread(

@@ -91,9 +91,7 @@ def socket_folder(dsn: str) -> Path:
 async def test_data_survives_a_restart(server: EmbeddedServer) -> None:
     await execute(await server.start(), "CREATE TABLE kept AS SELECT 42 AS answer")
     await server.stop()
-    begun = time.monotonic()
     dsn = await server.start()
-    assert time.monotonic() - begun < 5
     assert (await execute(dsn, "SELECT answer FROM kept"))[0]["answer"] == 42
 
 

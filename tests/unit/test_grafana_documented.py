@@ -43,8 +43,9 @@ def test_panels_that_take_the_place_of_others_are_there() -> None:
 
 
 def test_each_function_of_the_panels_is_on_the_page() -> None:
-    migration = (ROOT / "sql" / "migrations" / "0013_panels.sql").read_text(encoding="utf-8")
-    made = set(re.findall(r"^CREATE FUNCTION (\w+)", migration, re.MULTILINE))
+    migrations = (ROOT / "sql" / "migrations").glob("*_panels*.sql")
+    text = "".join(path.read_text(encoding="utf-8") for path in migrations)
+    made = set(re.findall(r"^CREATE FUNCTION (\w+)", text, re.MULTILINE))
     told = set(re.findall(r"`(\w+)(?:\(.*?\))?`", section("What a panel asks")))
     assert made <= told
     assert {name for name in told if name.startswith("panel_")} <= made
