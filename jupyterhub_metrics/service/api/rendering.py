@@ -8,7 +8,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from .resources import Answer, Resource, Row
+from .asking import Answer, Row
+from .resources import Resource
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
 CSV_TYPE: Final = "text/csv; charset=utf-8; header=present"

@@ -6,10 +6,11 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
+from ..api.asking import Answer, Question
 from ..api.openapi import document
 from ..api.parameters import FORMATS, read_arguments
 from ..api.rendering import CSV_TYPE, JSON_TYPE, as_csv, as_json, preferred
-from ..api.resources import RESOURCES, Answer, Question, Resource
+from ..api.resources import RESOURCES, Resource
 from .base import JSONHandler
 from .visiting import ANSWERED, VisitedHandler
 

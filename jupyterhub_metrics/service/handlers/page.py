@@ -10,8 +10,8 @@ from jupyterhub.services.auth import HubOAuthCallbackHandler
 from tornado.web import authenticated
 
 from ..access import Viewer
+from ..api.asking import Question
 from ..api.parameters import Parameter, read_arguments
-from ..api.resources import Question
 from ..page_period import PERIOD_PARAMETERS, Period, period_of
 from .base import JSONHandler, PageHandler
 from .visiting import ANSWERED, VisitedHandler

@@ -8,9 +8,9 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from ...store import Window
-from ..api import resources
+from ..api import asking
+from ..api.asking import Question
 from ..api.parameters import BY, CURSOR, DIMENSIONS, GROUP, HUB, SEARCH, SORT, BadRequest
-from ..api.resources import Question
 from ..charts import chart_of
 from ..figures import added_up, figures_of
 from ..page_period import Period
@@ -36,7 +36,7 @@ class UsersHandler(VisitedPage):
         question, period = self.question()
         question = with_values(question, limit=ROWS)
         place = self.place(period, "users")
-        answer = await resources.users(replace(question, place=place))
+        answer = await asking.users(replace(question, place=place))
         arguments = {**period.time_arguments, "limit": "1000"}
         arguments |= {k: v for k, v in period.given.items() if k in ("search", "sort", "hub")}
         self.render_page(
@@ -45,7 +45,7 @@ class UsersHandler(VisitedPage):
             rows=answer.rows,
             total=answer.total,
             known=any(row["full_name"] or row["department"] for row in answer.rows),
-            order=resources.user_order(question),
+            order=asking.user_order(question),
             searchable=not question.privacy.pseudonyms,
             exports=api_link(self.wiring.prefix, "users", arguments),
             cursor=self.cursor(period, "users", answer.place),
@@ -60,7 +60,7 @@ class GroupsHandler(VisitedPage):
 
     async def show(self, *names: str) -> None:
         question, period = self.question()
-        answer = await resources.groups(with_values(question, limit=1000))
+        answer = await asking.groups(with_values(question, limit=1000))
         rows = sorted(answer.rows, key=lambda row: -row["seconds"])
         self.render_page(
             "groups.html",
@@ -86,7 +86,7 @@ class GroupHandler(VisitedPage):
         question = with_values(question, group=group, limit=1000)
         usage = await reading.usage_of_group(hub, group, period.window, "group")
         before = await reading.usage_of_group(hub, group, Window(*period.before), "group")
-        members = await resources.users(question)
+        members = await asking.users(question)
         running = await reading.running([hub], None, group, None, ROWS)
         by_profile = await reading.usage_of_group(hub, group, days_of(period), "profile")
         arguments = {"group": group, **period.time_arguments, "limit": "1000"}
@@ -100,7 +100,7 @@ class GroupHandler(VisitedPage):
             figures=figures_of(added_up(usage), added_up(before)),
             rows=members.rows,
             more=members.place is not None,
-            order=resources.user_order(question),
+            order=asking.user_order(question),
             running=shown_running(question, running),
             chart=chart_of(by_profile, moments_of(period)),
             exports=api_link(prefix, "users", arguments),

@@ -8,8 +8,8 @@ from typing import Final
 from uuid import UUID
 
 from ...store import Reading, SessionPlace, UsageRow, Window
+from ..api.asking import Question
 from ..api.parameters import CURSOR, HUB, SERVER
-from ..api.resources import Question
 from ..drawings import calendar_since
 from ..figures import Amounts, added_up
 from ..page_period import Period

@@ -50,6 +50,15 @@ c.JupyterHub.load_groups = {
     "statistics-101": {"users": ["tomas"]},
 }
 
+# mira reads what her group used; see docs/access.md
+c.JupyterHub.load_roles = [
+    {
+        "name": "physics-usage",
+        "scopes": ["custom:jupyterhub-metrics:read!group=physics"],
+        "users": ["mira"],
+    }
+]
+
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = str(folder / "homes" / "{username}")
 c.LocalProcessSpawner.interrupt_timeout = 3
