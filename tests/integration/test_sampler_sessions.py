@@ -204,7 +204,8 @@ async def test_what_is_used_now_is_what_was_sampled_lately(
     await record(world, pod_sample(1, GIB, 0.25))
     [stale] = await store.present.open_sessions()
     assert (stale.memory_used_bytes, stale.cpu_used_cores) == (None, None)
-    await record(world, pod_sample(119, 3 * GIB, 0.75))
+    since_start = datetime.now(timezone.utc) - START
+    await record(world, pod_sample(since_start.total_seconds() / 60 - 1, 3 * GIB, 0.75))
     [fresh] = await store.present.open_sessions()
     assert (fresh.memory_used_bytes, fresh.cpu_used_cores) == (3 * GIB, 0.75)
     [user] = await store.present.users_and_requests(NOW)
