@@ -20,6 +20,7 @@ from jupyterhub_metrics.demo import history
 from jupyterhub_metrics.demo.history import SimulatedSession
 from jupyterhub_metrics.model import Event
 from jupyterhub_metrics.service.periods import Month
+from jupyterhub_metrics.store import dsn_of_running, open_store
 
 UTC = timezone.utc
 OWNED = "machine-learning"
@@ -77,14 +78,9 @@ class UsageHub:
         self.hub = HubProcess(before=ROLES)
         self.now = datetime.now(UTC)
         self.month = Month.at(self.now, "UTC")
-        self.past = list(
-            history.history(
-                seed=5,
-                user_count=10,
-                since=self.month.previous.since - timedelta(days=3),
-                until=self.now - timedelta(minutes=5),
-            )
-        )
+        self.since = self.month.previous.since - timedelta(days=3)
+        self.until = self.now - timedelta(minutes=5)
+        self.past = list(history.history(seed=5, user_count=10, since=self.since, until=self.until))
 
     def start(self) -> None:
         """Starts the Hub and tells its service the past; blocks."""
@@ -121,7 +117,16 @@ class UsageHub:
         )
         for at in range(0, len(events), 900):
             await self.hub.post_events(events[at : at + 900])
+        await self._tell_groups()
         self.hub.client.close()
+
+    async def _tell_groups(self) -> None:
+        dsn = dsn_of_running(self.hub.data_dir)
+        assert dsn is not None
+        members = history.groups(seed=5, user_count=10)
+        store = await open_store(dsn, migrate="never")
+        await store.add_memberships(self.hub.name, members, self.since, self.until)
+        await store.close()
 
 
 def unseen_end(hub: str, started_at: datetime) -> list[Event]:

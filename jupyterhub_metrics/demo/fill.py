@@ -1,5 +1,6 @@
 """Fills the demo's past through the same door as a Hub's own events: the ingest endpoint.
 
+Who was in which group, which a service learns from the Hub, goes to the demo's own database.
 Called by :mod:`.running`. Events derive their ids from their content, so a past that is sent again
 after an interruption changes nothing.
 """
@@ -16,8 +17,9 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
 from ..errors import ConfigurationError, MetricsError
 from ..model import Event
+from ..store import dsn_of_running, open_store
 from .folder import DemoFolder, Filled
-from .history import SimulatedSession, events, history
+from .history import SimulatedSession, events, groups, history
 
 BATCH_EVENTS = 500
 FIRST_PAUSE_SECONDS = 0.2
@@ -58,8 +60,9 @@ async def fill(
     """Send what is lacking of the wanted past; gives how many sessions were sent.
 
     ``report(fraction, sessions)`` is called after each batch. Waits for a service that is away for
-    as long as it takes. Raises MetricsError if the service refuses.
+    as long as it takes. Raises MetricsError if the service refuses, or its database is away.
     """
+    await _fill_groups(folder, wanted, hub)
     filled = folder.filled()
     sessions = lacking(wanted, filled)
     token = await asyncio.to_thread(folder.events_token.read_text)
@@ -71,6 +74,22 @@ async def fill(
         report((reached_at - wanted.since).total_seconds() / length, sent)
     await asyncio.to_thread(folder.note_filled, together(wanted, filled))
     return sent
+
+
+async def _fill_groups(folder: DemoFolder, wanted: Filled, hub: str) -> None:
+    """Memberships end with the past: what lasts is for checks of the real Hub to say."""
+    dsn = await asyncio.to_thread(dsn_of_running, folder.data_dir)
+    if dsn is None:
+        raise MetricsError(
+            f"found no database running over {folder.data_dir}; expected the usage service's; "
+            "start the demo again"
+        )
+    members = groups(seed=wanted.seed, user_count=wanted.users)
+    store = await open_store(dsn, migrate="never", max_connections=1)
+    try:
+        await store.add_memberships(hub, members, wanted.since, wanted.until)
+    finally:
+        await store.close()
 
 
 def together(wanted: Filled, filled: Filled | None) -> Filled:

@@ -64,6 +64,14 @@ def history(
         day += _DAY
 
 
+def groups(*, seed: int, user_count: int) -> dict[str, list[str]]:
+    """The groups with their members, who were in them all the time."""
+    found: dict[str, list[str]] = {}
+    for person in people(user_count, seed):
+        found.setdefault(person.department.name, []).append(person.name)
+    return found
+
+
 def events(hub: str, session: SimulatedSession) -> list[Event]:
     """The events a Hub would have sent for a session, marked as a simulation."""
     identity = session_id(hub, session.username, session.server_name, session.started_at)

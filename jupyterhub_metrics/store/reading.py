@@ -156,7 +156,7 @@ class Reading:
     async def usage_of_group(
         self, hub: str, group: str, window: Window, by: Dimension
     ) -> list[UsageRow]:
-        """One group's usage, by bucket, most seconds first."""
+        """What a group's members used while they were in it, by bucket, most seconds first."""
         rows = await self._fetch("usage_of_group_by", hub, group, *_divided(window), by)
         return [UsageRow(*row.values()) for row in rows]
 
@@ -243,7 +243,7 @@ class Reading:
         after: SessionPlace | None,
         limit: int,
     ) -> list[SeenSession]:
-        """A group's sessions that overlap the window, newest first."""
+        """Sessions that overlap a membership of the group within the window, newest first."""
         rows = await self._fetch(
             "sessions_of_group_page",
             hub,
@@ -284,7 +284,10 @@ class Reading:
         after: SessionPlace | None,
         limit: int,
     ) -> list[SeenSession]:
-        """What starts or runs, of one user, one group or everybody, newest first."""
+        """What starts or runs, of one user or everybody, newest first.
+
+        Of a group: of those who were in it at some time since the server was requested.
+        """
         rows = await self._fetch(
             "running_page", list(hubs), username, group, *(after or (None, None)), limit
         )

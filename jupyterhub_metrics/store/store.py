@@ -251,6 +251,25 @@ class Store:
 
         await self._run(record)
 
+    async def add_memberships(
+        self, hub: str, groups: Mapping[str, Iterable[str]], since: datetime, until: datetime
+    ) -> None:
+        """Add that these were the groups' members in ``[since, until)``.
+
+        What touches a membership that is known becomes one with it, so that nobody is in a group
+        twice at once; a later check ends it only if it is still open. The same again adds nothing.
+        """
+        if since >= until:
+            return
+        columns = membership_columns(groups)
+
+        async def add(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                await connection.execute(query("lock_hubs"), hub_locks([hub]))
+                await connection.execute(query("add_memberships"), hub, *columns, since, until)
+
+        await self._run(add)
+
     async def record_people(self, statements: Sequence[Statement]) -> None:
         """Keep what sources said of people, all of it or nothing; the same again adds nothing."""
         if not statements:

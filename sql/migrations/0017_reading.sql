@@ -94,52 +94,28 @@ $$;
 COMMENT ON FUNCTION usage_of_user IS
     'Usage of one user in [since, until), at most until now, in parts to add up.';
 
--- A session counts for the groups in which its user was when it was requested: those that the
--- Hub named then, else those in which checks saw the user.
+-- A group has what its members did while they were in it, as usage_by_group says.
 CREATE FUNCTION sessions_of_group(
     of_hub text, of_group text, since timestamptz, until timestamptz
-) RETURNS SETOF session_rows LANGUAGE sql STABLE AS $$
-    SELECT session.*
-    FROM sessions_overlapping(since, until) AS session
-    JOIN servers ON servers.id = session.server_id
-    JOIN requests ON requests.id = session.request_id
-    WHERE servers.hub = of_hub
-        AND CASE WHEN requests.groups IS NOT NULL THEN of_group = ANY (requests.groups)
-            ELSE EXISTS (
-                SELECT FROM group_memberships AS seen
-                WHERE seen.hub = of_hub AND seen.group_name = of_group
-                    AND seen.username = servers.username
-                    AND seen.valid_from <= session.started_at
-                    AND (seen.valid_to IS NULL OR seen.valid_to > session.started_at)) END
-$$;
-
-COMMENT ON FUNCTION sessions_of_group IS 'Sessions of a group that overlap [since, until).';
-
-CREATE FUNCTION usage_of_group(
-    of_hub text, of_group text, since timestamptz, until timestamptz, step interval, zone text
-) RETURNS TABLE (
-    bucket timestamptz, server_id integer, description_id integer, node_id integer,
-    running bigint, waiting bigint, active bigint, starts integer, failures integer)
+) RETURNS TABLE (id uuid, server_id integer, started_at timestamptz)
     LANGUAGE sql STABLE AS $$
-    WITH window_of AS MATERIALIZED (
-        SELECT least(until, now()) AS ends, usage_steps(since, least(until, now()), step, zone)
-            AS bounds
-        WHERE since < least(until, now())
-    )
-    SELECT
-        split.bucket, session.server_id, session.description_id, session.node_id, split.running,
-        split.waiting, split.active, split.starts, split.failures
-    FROM window_of
-    CROSS JOIN LATERAL sessions_of_group(of_hub, of_group, since, ends) AS session
-    CROSS JOIN LATERAL usage_split(session, since, ends, bounds) AS split
+    SELECT DISTINCT session.id, session.server_id, session.started_at
+    FROM group_memberships AS member
+    JOIN servers ON servers.hub = member.hub AND servers.username = member.username
+    CROSS JOIN LATERAL sessions_of_span(ROW(
+        servers.id, greatest(member.valid_from, since), least(member.valid_to, until)
+    )::usage_span) AS session
+    WHERE member.hub = of_hub AND member.group_name = of_group
+        AND greatest(member.valid_from, since) < least(member.valid_to, until)
 $$;
 
-COMMENT ON FUNCTION usage_of_group IS
-    'Usage of one group in [since, until), at most until now, in parts to add up.';
+COMMENT ON FUNCTION sessions_of_group IS
+    'Sessions that overlap a membership of a group within [since, until), each once.';
 
--- Who is in several groups counts in each.
+-- Who is in several groups counts in each. Only sessions of members are read, and once for all
+-- groups in which somebody was equally long.
 CREATE FUNCTION usage_of_groups(
-    of_hubs text[], since timestamptz, until timestamptz, step interval, zone text
+    of_hubs text[], of_groups text[], since timestamptz, until timestamptz, step interval, zone text
 ) RETURNS TABLE (
     bucket timestamptz, group_name text, server_id integer, description_id integer,
     node_id integer, running bigint, waiting bigint, active bigint, starts integer,
@@ -150,41 +126,33 @@ CREATE FUNCTION usage_of_groups(
             AS bounds
         WHERE since < least(until, now())
     ),
-    parts AS MATERIALIZED (
+    spans AS MATERIALIZED (
         SELECT
-            split.bucket, session.server_id, session.description_id, session.node_id,
-            session.request_id,
-            CASE WHEN requests.groups IS NULL THEN session.started_at END AS asked_at,
-            sum(split.running)::bigint AS running, sum(split.waiting)::bigint AS waiting,
-            sum(split.active)::bigint AS active, sum(split.starts)::integer AS starts,
-            sum(split.failures)::integer AS failures
+            member.hub, member.username, greatest(member.valid_from, since) AS begins,
+            least(member.valid_to, window_of.ends) AS ends,
+            array_agg(member.group_name) AS group_names
         FROM window_of
-        CROSS JOIN LATERAL sessions_overlapping(since, ends) AS session
-        JOIN requests ON requests.id = session.request_id
-        CROSS JOIN LATERAL usage_split(session, since, ends, bounds) AS split
-        GROUP BY
-            split.bucket, session.server_id, session.description_id, session.node_id,
-            session.request_id, asked_at
+        JOIN group_memberships AS member
+            ON greatest(member.valid_from, since) < least(member.valid_to, window_of.ends)
+        WHERE member.hub = ANY (of_hubs)
+            AND (of_groups IS NULL OR member.group_name = ANY (of_groups))
+        GROUP BY 1, 2, 3, 4
     )
     SELECT
-        parts.bucket, member.group_name, parts.server_id, parts.description_id, parts.node_id,
-        parts.running, parts.waiting, parts.active, parts.starts, parts.failures
-    FROM parts
-    JOIN servers ON servers.id = parts.server_id AND servers.hub = ANY (of_hubs)
-    JOIN requests ON requests.id = parts.request_id
-    CROSS JOIN LATERAL (
-        SELECT unnest(requests.groups) AS group_name
-        UNION
-        SELECT seen.group_name
-        FROM group_memberships AS seen
-        WHERE parts.asked_at IS NOT NULL AND seen.hub = servers.hub
-            AND seen.username = servers.username AND seen.valid_from <= parts.asked_at
-            AND (seen.valid_to IS NULL OR seen.valid_to > parts.asked_at)
-    ) AS member
+        split.bucket, of_member.group_name, session.server_id, session.description_id,
+        session.node_id, split.running, split.waiting, split.active, split.starts, split.failures
+    FROM window_of
+    CROSS JOIN spans
+    JOIN servers ON servers.hub = spans.hub AND servers.username = spans.username
+    CROSS JOIN LATERAL sessions_of_span(
+        ROW(servers.id, spans.begins, spans.ends)::usage_span) AS session
+    CROSS JOIN LATERAL usage_split(session, spans.begins, spans.ends, window_of.bounds) AS split
+    CROSS JOIN LATERAL unnest(spans.group_names) AS of_member (group_name)
 $$;
 
 COMMENT ON FUNCTION usage_of_groups IS
-    'Usage of every group in [since, until), at most until now, in parts to add up.';
+    'Usage in [since, until), at most until now, of those who were in each group while they were '
+    'in it, in parts to add up; of all groups where of_groups is NULL.';
 
 -- Whole closed days, and the rest from sessions.
 CREATE FUNCTION usage_sums(since timestamptz, until timestamptz)

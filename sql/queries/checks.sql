@@ -122,3 +122,38 @@ WHERE NOT EXISTS (
         AND kept.username = seen.username
         AND kept.valid_to IS NULL)
 ON CONFLICT DO NOTHING;
+
+-- name: add_memberships
+-- Adds the memberships of one Hub's groups in [$4, $5); those that touch one become one with it.
+WITH given AS (
+    SELECT added.group_name, added.username
+    FROM unnest($2::text[], $3::text[]) AS added (group_name, username)
+    WHERE NOT EXISTS (
+        SELECT FROM group_memberships AS kept
+        WHERE kept.hub = $1
+            AND kept.group_name = added.group_name
+            AND kept.username = added.username
+            AND kept.valid_from <= $4::timestamptz
+            AND (kept.valid_to IS NULL OR kept.valid_to >= $5::timestamptz))
+),
+touched AS (
+    DELETE FROM group_memberships AS kept
+    USING given
+    WHERE kept.hub = $1
+        AND kept.group_name = given.group_name
+        AND kept.username = given.username
+        AND kept.valid_from <= $5
+        AND (kept.valid_to IS NULL OR kept.valid_to >= $4)
+    RETURNING kept.group_name, kept.username, tstzrange(kept.valid_from, kept.valid_to) AS span
+)
+INSERT INTO group_memberships (hub, group_name, username, valid_from, valid_to)
+SELECT $1, group_name, username, lower(range_merge(spans)), upper(range_merge(spans))
+FROM (
+    SELECT group_name, username, range_agg(span) AS spans
+    FROM (
+        SELECT group_name, username, tstzrange($4, $5) AS span FROM given
+        UNION ALL
+        SELECT group_name, username, span FROM touched
+    ) AS all_spans
+    GROUP BY group_name, username
+) AS together;

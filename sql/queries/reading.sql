@@ -37,7 +37,7 @@ ORDER BY bucket, seconds DESC, value;
 
 -- name: usage_of_group_by
 -- One group's usage by bucket and by one thing more.
--- Of the group $2 of the Hub $1; the rest as in usage_of_user_by.
+-- Of members of the group $2 of the Hub $1 while they were in it; the rest as in usage_of_user_by.
 SELECT
     bucket,
     $1::text AS hub,
@@ -71,8 +71,9 @@ FROM (
                 WHEN 'hub' THEN servers.hub
                 WHEN 'group' THEN $2::text
             END AS value
-        FROM usage_of_group(
-            $1::text, $2::text, $3::timestamptz, $4::timestamptz, $5::text::interval, $6::text) AS part
+        FROM usage_of_groups(
+            ARRAY[$1::text], ARRAY[$2::text], $3::timestamptz, $4::timestamptz,
+            $5::text::interval, $6::text) AS part
         JOIN servers ON servers.id = part.server_id
         JOIN usage_resources AS requested ON requested.id = part.description_id
         LEFT JOIN words AS node ON node.id = part.node_id
@@ -108,10 +109,10 @@ FROM (
         sum(part.running / 3600000000.0::double precision * gpus) AS gpu_hours,
         sum(part.starts) AS starts, sum(part.failures) AS failures
     FROM usage_of_groups(
-        $1::text[], $2::timestamptz, $3::timestamptz, $4::text::interval, $5::text) AS part
+        $1::text[], $6::text[], $2::timestamptz, $3::timestamptz, $4::text::interval,
+        $5::text) AS part
     JOIN servers ON servers.id = part.server_id
     JOIN usage_resources AS requested ON requested.id = part.description_id
-    WHERE $6::text[] IS NULL OR part.group_name = ANY ($6)
     GROUP BY part.bucket, servers.hub, part.group_name, servers.username
 ) AS of_user
 GROUP BY bucket, hub, group_name
@@ -354,7 +355,8 @@ ORDER BY started_at DESC, id DESC;
 
 -- name: sessions_of_group_page
 -- A page of one group's sessions, newest first.
--- Of the group $2 of the Hub $1; the rest as in sessions_of_user_page.
+-- Those that overlap a membership of the group $2 of the Hub $1; the rest as in
+-- sessions_of_user_page.
 SELECT found.*
 FROM (
     SELECT session.id
@@ -391,22 +393,20 @@ ORDER BY started_at DESC, id DESC;
 
 -- name: running_page
 -- A page of what starts or runs, newest first, and how many there are in all.
--- In the Hubs $1, of the user $2, of the group $3 or of all, older than ($4, $5), at most $6.
+-- In the Hubs $1, of the user $2, of those who were in the group $3 since it began, or of all, older
+-- than ($4, $5), at most $6.
 WITH open AS MATERIALIZED (
     SELECT open_sessions.id, open_sessions.started_at
     FROM open_sessions
     JOIN servers ON servers.id = open_sessions.server_id
-    JOIN requests ON requests.id = open_sessions.request_id
     WHERE servers.hub = ANY ($1::text[])
         AND ($2::text IS NULL OR servers.username = $2)
-        AND ($3::text IS NULL OR CASE
-            WHEN requests.groups IS NOT NULL THEN $3 = ANY (requests.groups)
-            ELSE EXISTS (
-                SELECT FROM group_memberships AS seen
-                WHERE seen.hub = servers.hub AND seen.group_name = $3
-                    AND seen.username = servers.username
-                    AND seen.valid_from <= open_sessions.started_at
-                    AND (seen.valid_to IS NULL OR seen.valid_to > open_sessions.started_at)) END)
+        AND ($3::text IS NULL OR EXISTS (
+            SELECT FROM group_memberships AS member
+            WHERE member.hub = servers.hub AND member.group_name = $3
+                AND member.username = servers.username
+                AND greatest(member.valid_from, open_sessions.started_at)
+                    < coalesce(member.valid_to, 'infinity')))
 )
 SELECT found.*, (SELECT count(*) FROM open) AS total
 FROM (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 import signal
@@ -10,7 +11,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import urlencode
 
 import asyncpg
 import psutil
@@ -20,6 +23,7 @@ from hub_process import free_port, processes_in, until
 from scratch import scratch_folder
 
 from jupyterhub_metrics.demo.folder import DemoFolder
+from jupyterhub_metrics.demo.history import groups
 from jupyterhub_metrics.store import dsn_of_running
 
 COMMAND = str(Path(sys.executable).with_name("jupyterhub-metrics"))
@@ -106,6 +110,8 @@ async def test_the_demo_shows_a_page_runs_a_server_and_goes_on_where_it_was(fold
         assert page.status == 200
         assert "simulated" in page.text
 
+        await asyncio.to_thread(past_of_the_group_is_there, visitor, demo)
+
         await asyncio.to_thread(visitor.open, f"{demo.url}/hub/spawn")
         await until(lambda: is_lab(visitor, demo), "JupyterLab answers", seconds=60)
         simulated, real = await counts(folder)
@@ -133,6 +139,16 @@ async def test_the_demo_shows_a_page_runs_a_server_and_goes_on_where_it_was(fold
         assert not again.running()
     finally:
         await again.close()
+
+
+def past_of_the_group_is_there(visitor: Visitor, demo: DemoProcess) -> None:
+    since = (datetime.now(timezone.utc) - timedelta(days=21)).date()
+    window = urlencode({"group": "physics", "since": f"{since}T00:00:00Z"})
+    api = f"{demo.url}/services/jupyterhub-metrics/api/v1"
+    users = json.loads(visitor.open(f"{api}/users?{window}").text)["items"]
+    members = groups(seed=1, user_count=6)["physics"]
+    assert {user["username"] for user in users} == set(members)
+    assert min(user["seconds"] for user in users) > 0
 
 
 def memory_is_shown(visitor: Visitor, demo: DemoProcess) -> bool:

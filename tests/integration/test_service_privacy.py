@@ -50,7 +50,7 @@ async def logins(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Logins]:
 
 async def with_sessions(service: RunningService, hub: str | None = None) -> None:
     began = datetime.now(timezone.utc) - timedelta(hours=2)
-    facts = {"display_name": "Secret title", "pod_name": "jupyter-ada", "groups": ["team"]}
+    facts = {"display_name": "Secret title", "pod_name": "jupyter-ada"}
     events = []
     for username in ("ada", "bob"):
         of = {"username": username, "server_name": "secret-server", "facts": facts}
@@ -60,6 +60,7 @@ async def with_sessions(service: RunningService, hub: str | None = None) -> None
         events += run_of(hub or service.hub, began, None, **of)
     store = service.server.wiring.database.store()
     await store.ingest(events)
+    await store.record_memberships(hub or service.hub, {"team": ["ada", "bob"]}, began)
 
 
 @pytest.fixture

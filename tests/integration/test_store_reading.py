@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -32,11 +33,42 @@ WINDOWS = {
 }
 
 
+SEED, USERS = 3, 15
+MEMBERS = history.groups(seed=SEED, user_count=USERS)
+JOINED, LEFT = datetime(2026, 3, 9, 13, 5, tzinfo=UTC), datetime(2026, 3, 19, 10, 7, tzinfo=UTC)
+"""When everyone of physics joined the club too, and when all left it but mira, who left physics."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """Somebody's membership of a group in ``[since, until)``."""
+
+    group: str
+    username: str
+    since: datetime
+    until: datetime
+
+
+MEMBERSHIPS = [
+    *(
+        Member("club", name, JOINED, UNTIL if name == "mira" else LEFT)
+        for name in MEMBERS["physics"]
+    ),
+    *(
+        Member(group, name, SINCE, LEFT if name == "mira" else UNTIL)
+        for group, names in MEMBERS.items()
+        for name in names
+    ),
+]
+
+
 @pytest.fixture
 async def past(store: Store, postgres_dsn: str) -> list[Session]:
     """Sessions of a simulated past, stored, most of their days closed."""
-    simulated = list(history.history(seed=3, user_count=15, since=SINCE, until=UNTIL))
+    simulated = list(history.history(seed=SEED, user_count=USERS, since=SINCE, until=UNTIL))
     await store.ingest([told for session in simulated for told in history.events(HUB, session)])
+    for one in MEMBERSHIPS:
+        await store.add_memberships(HUB, {one.group: [one.username]}, one.since, one.until)
     connection = await asyncpg.connect(postgres_dsn)
     await connection.fetchval("SELECT usage_close($1, 1000)", CLOSED_BEFORE.date())
     await connection.close()
@@ -70,16 +102,23 @@ Amounts = tuple[float, float, float, int, int]
 
 
 def truth(
-    sessions: Iterable[Session], window: Window, by: str, hours: dict[str, float] | None = None
+    sessions: Iterable[Session], window: Window, by: str, of_group: str | None = None
 ) -> dict[tuple[datetime, str | None], Amounts]:
-    """Seconds, waiting seconds, GPU-hours, starts and failures by bucket and value."""
+    """Seconds, waiting seconds, GPU-hours, starts and failures by bucket and value; by group, or of
+    one, of the time of memberships alone."""
     found: dict[tuple[datetime, str | None], list[float]] = defaultdict(lambda: [0.0] * 5)
     for session in sessions:
-        values = session.groups if by == "group" else (_value(session, by),)
-        parts = reference_usage([session], window.since, window.until, bucketed(window))  # type: ignore[arg-type]
-        for (bucket, *_), amounts in parts.items():
-            for value in values:
-                row = found[bucket.astimezone(UTC), value]
+        spans = [
+            (max(one.since, window.since), min(one.until, window.until), one.group)
+            for one in MEMBERSHIPS
+            if one.username == session.username and of_group in (None, one.group)
+        ]
+        if by != "group" and of_group is None:
+            spans = [(window.since, window.until, "")]
+        for since, until, group in spans:
+            parts = reference_usage([session], since, until, bucketed(window))  # type: ignore[arg-type]
+            for (bucket, *_), amounts in parts.items():
+                row = found[bucket.astimezone(UTC), group if by == "group" else _value(session, by)]
                 row[0] += amounts.running / 1e6
                 row[1] += amounts.waiting / 1e6
                 row[2] += amounts.running / 3.6e9 * (session.gpus or 0)
@@ -147,9 +186,11 @@ async def test_usage_is_that_of_the_sessions_by_any_dimension(
         same(told(rows), truth(own, window, "profile"))
         rows = await reading.usage_by_groups([HUB], window)
         same(told(rows), truth(past, window, "group"))
-        members = [session for session in past if "physics" in session.groups]
-        rows = await reading.usage_of_group(HUB, "physics", window, "user")
-        same(told(rows), truth(members, window, "user"))
+        rows = await reading.usage_by_groups([HUB], window, ["club"])
+        same(told(rows), truth(past, window, "group", "club"))
+        for group in ("physics", "club"):
+            rows = await reading.usage_of_group(HUB, group, window, "user")
+            same(told(rows), truth(past, window, "user", group))
 
 
 @pytest.mark.parametrize("name", WINDOWS)
@@ -217,37 +258,93 @@ async def test_sessions_come_in_pages_newest_first(store: Store, past: list[Sess
         lambda after: reading.sessions_of_user(HUB, "mira", window, None, after, 3)
     )
     assert mira == newest_first(one for one in overlapping if one.username == "mira")
-    physics = await all_pages(
-        lambda after: reading.sessions_of_group(HUB, "physics", window, "", after, 20)
-    )
-    assert physics == newest_first(
-        one for one in overlapping if "physics" in one.groups and not one.server_name
-    )
+    for group in ("physics", "club"):
+        found = await all_pages(
+            lambda after, group=group: reading.sessions_of_group(HUB, group, window, "", after, 20)
+        )
+        assert found == newest_first(
+            session
+            for session in overlapping
+            if not session.server_name
+            and any(
+                session.started_at < one.until and session.ended_at > one.since  # type: ignore[operator]
+                for one in MEMBERSHIPS
+                if (one.group, one.username) == (group, session.username)
+            )
+        )
 
 
-async def test_groups_that_no_fact_names_are_those_that_checks_saw(store: Store) -> None:
+async def test_a_session_counts_for_a_group_only_while_its_user_is_in_it(
+    store: Store, postgres_dsn: str
+) -> None:
+    named = {"groups": ["named when requested"]}
     await store.ingest(
-        [
-            event("requested", 100, started=100),
-            event("ready", 110, started=100),
-            event("stopped", 3700, started=100),
-        ]
+        [event("requested", facts=named), event("ready", 10), event("stopped", 3600)]
     )
-    await store.record_memberships(HUB, {"late": ["ada"]}, T0 + timedelta(seconds=200))
-    await store.ingest([event("requested", 5000, started=5000), event("ready", 5000, started=5000)])
-    await store.ingest([event("stopped", 8600, started=5000)])
+    for seconds, groups in ((600, {"late": ["ada"]}), (1200, {}), (1800, {"late": ["ada"]})):
+        await store.record_memberships(HUB, groups, T0 + timedelta(seconds=seconds))
     window = Window(T0, T0 + timedelta(days=1))
     [row] = await store.reading.usage_by_groups([HUB], window)
-    assert (row.value, row.seconds, row.users) == ("late", 3600, 1)
+    assert (row.value, row.seconds, row.starts, row.users) == ("late", 600 + 1800, 0, 1)
     [row] = await store.reading.usage_of_group(HUB, "late", window, "user")
-    assert (row.value, row.seconds) == ("ada", 3600)
+    assert (row.value, row.seconds, row.starts) == ("ada", 600 + 1800, 0)
+    connection = await asyncpg.connect(postgres_dsn)
+    by_group = "SELECT group_name, seconds, starts FROM usage_by_group($1, $2, '1 day')"
+    [in_the_database] = await connection.fetch(by_group, window.since, window.until)
+    await connection.close()
+    assert tuple(in_the_database) == ("late", 2400, 0)
+    ask = store.reading.sessions_of_group
+    assert len(await ask(HUB, "late", window, None, None, 9)) == 1
+    apart = Window(T0 + timedelta(seconds=1200), T0 + timedelta(seconds=1800))
+    assert await ask(HUB, "late", apart, None, None, 9) == []
+    assert await ask(HUB, "named when requested", window, None, None, 9) == []
     [group] = await store.reading.groups([HUB])
     assert (group.group_name, group.members) == ("late", 1)
 
 
+async def test_a_past_that_is_added_outlasts_checks_and_is_nobodys_twice(
+    store: Store, postgres_dsn: str
+) -> None:
+    def at(seconds: float) -> datetime:
+        return T0 + timedelta(seconds=seconds)
+
+    connection = await asyncpg.connect(postgres_dsn)
+
+    async def memberships() -> list[tuple[object, ...]]:
+        rows = await connection.fetch(
+            "SELECT group_name, username, valid_from, valid_to FROM group_memberships ORDER BY 1, 2"
+        )
+        return [tuple(row) for row in rows]
+
+    await store.record_memberships(HUB, {"g": ["ada"]}, at(500))
+    past = {"g": ["ada", "bob"], "h": ["bob"]}
+    await store.add_memberships(HUB, past, at(100), at(600))
+    bobs = [("g", "bob", at(100), at(600)), ("h", "bob", at(100), at(600))]
+    assert await memberships() == [("g", "ada", at(100), None), *bobs]
+    before = await connection.fetch("SELECT xmin, * FROM group_memberships")
+    await store.add_memberships(HUB, past, at(100), at(600))
+    assert await connection.fetch("SELECT xmin, * FROM group_memberships") == before
+    await store.add_memberships(HUB, {"h": ["bob"]}, at(600), at(700))
+    await store.add_memberships(HUB, {"h": ["bob"]}, at(50), at(90))
+    await store.add_memberships(HUB, {"h": ["bob"]}, at(900), at(800))
+    await store.record_memberships(HUB, {}, at(800))
+    bobs[1:] = [("h", "bob", at(50), at(90)), ("h", "bob", at(100), at(700))]
+    assert sorted(await memberships(), key=repr) == sorted(
+        [("g", "ada", at(100), at(800)), *bobs], key=repr
+    )
+    await connection.close()
+
+
 async def test_running_servers_and_their_groups(store: Store) -> None:
     for name in ("ada", "bob"):
-        await store.ingest([event("requested", username=name, facts={"groups": [f"of-{name}"]})])
+        await store.ingest([event("requested", 60, started=60, username=name)])
+    of_bob = {"of-bob": ["bob"], "left": ["bob"]}
+    await store.record_memberships(HUB, {**of_bob, "before": ["bob"]}, T0)
+    await store.record_memberships(HUB, of_bob, T0 + timedelta(seconds=60))
+    await store.record_memberships(HUB, {"of-bob": ["bob"]}, T0 + timedelta(seconds=90))
+    [left] = await store.reading.running([HUB], None, "left", None, 9)
+    assert left.session.username == "bob"
+    assert await store.reading.running([HUB], None, "before", None, 9) == []
     assert [seen.total for seen in await store.reading.running([HUB], None, None, None, 1)] == [2]
     [seen] = await store.reading.running([HUB], None, "of-bob", None, 9)
     assert seen.session.username == "bob"
