@@ -36,12 +36,19 @@ from hub_process import free_port
 from service_fixtures import make_data_dir
 
 ROUNDS = 60
+GROUPS = 60
 
 
 async def prepare(dsn: str, options: argparse.Namespace) -> None:
     store = await open_store(dsn)
     runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
     await store_year.ingest(store, runs)
+    users = range(options.users)
+    groups = {
+        f"group-{number:02}": [f"user-{user:04}" for user in users[number::GROUPS]]
+        for number in range(GROUPS)
+    }
+    await store.record_memberships(year.HUB, groups, year.BEGIN)
     await store_year.upkeep(store, year.BEGIN + timedelta(days=options.days + 4))
     await store.close()
 
