@@ -55,8 +55,7 @@ class Looks:
 def nothing_untrue(
     hub: ScheduledHub, clocks: list[Clock], rows: Mapping[UUID, Mapping[str, Any]]
 ) -> None:
-    """No session that never was, none ended while it runs, each end inside its interval, and no
-    start that failed taken for a server that ran, where the recorder lived to tell.
+    """No session that never was, none ended while it runs, each end inside its interval.
 
     Where clocks were set or stood still, an interval is as wrong as they were: by the most that
     two of them, or one of them at two moments, disagreed since the session began.
@@ -74,18 +73,18 @@ def nothing_untrue(
         cut = SECOND if row["end_source"] == "container" else timedelta()
         assert row["ended_after"] - wrong <= last, (run, dict(row))
         assert first <= row["ended_before"] + wrong + cut, (run, dict(row))
-        if run.told:
-            assert row["state"] == ("ended" if run.ready else "failed"), (run, dict(row))
 
 
 def nothing_lost(
     hub: ScheduledHub, clocks: list[Clock], looks: Looks, rows: Mapping[UUID, Mapping[str, Any]]
 ) -> None:
-    """Every run has its session, open while it runs.
+    """Every run has its session, open while it runs, and no start that failed is taken for a server
+    that ran where the recorder's word arrived.
 
     But for a run of which nobody was left to tell: the recorder's word of it was lost with its
     disk, and no check looked while the Hub showed it. While the pod of such a run lives, it is
-    taken for that of the session before.
+    taken for that of the session before; so is one whose start a clock that was set back dates
+    before that session's.
     """
     lost = [run for run in hub.runs if hub.id_of(run) not in rows]
     for run in lost:
@@ -101,11 +100,17 @@ def nothing_lost(
             waited = hub.time.now - run.ended - 2 * CHECK_SECONDS - GRACE_SECONDS
             if waited < spread(clocks, run.started).total_seconds():
                 continue
-            assert any(other.username == run.username and other.ended is None for other in lost), (
-                f"still open: {run}, {dict(row)}"
-            )
+            assert any(
+                other.username == run.username
+                and other.ended is None
+                and (other in lost or other.started_at < run.started_at)
+                for other in hub.runs
+                if other.started > run.started
+            ), f"still open: {run}, {dict(row)}"
         elif row is not None and row["ended_at"] is not None:
             assert run.ended is not None, f"still runs: {run}, {dict(row)}"
+            if run.told:
+                assert row["state"] == ("ended" if run.ready else "failed"), (run, dict(row))
 
 
 def nothing_vague(
