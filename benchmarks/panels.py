@@ -3,10 +3,10 @@
     python benchmarks/panels.py [--users N] [--sessions N] [--days N] [--dsn-file FILE]
 
 Fills the embedded PostgreSQL, or the empty database in --dsn-file, as ``store_year.py`` does, puts
-every user into one of 60 groups and 12 departments, and asks each panel over 24 hours, 30 days and
-a year: of everyone, of one group, and of the user who ran most. Prints for each the least of three
-times as a client sees them and of the database's processor, in milliseconds, and which are over
-200.
+every user into one of 60 groups and 12 departments, lets every session be sampled
+(``panels.sql``), and asks each panel over 24 hours, 30 days and a year: of everyone, of one group,
+and of the user who ran most. Prints for each the least of three times as a client sees them and of
+the database's processor, in milliseconds, and which are over 200.
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ async def measure(options: argparse.Namespace, given: str | None) -> None:
         await people(store, options.users)
         await upkeep(store, year.BEGIN + timedelta(days=options.days + 4))
         connection = await asyncpg.connect(dsn)
+        await connection.execute(Path(__file__).with_suffix(".sql").read_text())
         await connection.execute("VACUUM ANALYZE")
         await measure_panels(connection, options.days)
         await connection.close()

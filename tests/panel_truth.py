@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,6 +33,10 @@ class Run:
     @property
     def who(self) -> tuple[str, str]:
         return self.hub, self.username
+
+    @property
+    def identity(self) -> tuple[str, str, str, datetime]:
+        return self.hub, self.username, self.server_name, self.started_at
 
     @property
     def image_base(self) -> str | None:
@@ -76,6 +80,17 @@ class Membership:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """What a session used for some seconds, as far as it was measured."""
+
+    at: datetime
+    seconds: float
+    memory_bytes: float | None
+    cpu_cores: float | None
+    oom_kills: int | None
+
+
+@dataclass(frozen=True)
 class World:
     """Everything there is to know, looked at from ``now`` on."""
 
@@ -83,6 +98,8 @@ class World:
     people: Mapping[tuple[str, str], Person]
     members: Sequence[Membership]
     now: datetime
+    samples: Mapping[Any, Mapping[str, Sequence[Sample]]] = field(default_factory=dict)
+    """By the identity of a session, and by who measured: ``node`` or ``server``."""
 
 
 @dataclass(frozen=True)

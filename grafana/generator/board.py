@@ -30,6 +30,7 @@ USERS = "jupyterhub-metrics-users"
 USER = "jupyterhub-metrics-user"
 DEMOGRAPHICS = "jupyterhub-metrics-demographics"
 NODES = "jupyterhub-metrics-nodes"
+RESOURCES = "jupyterhub-metrics-resources"
 RECORDER = "jupyterhub-metrics-recorder"
 
 TITLES = {
@@ -38,6 +39,7 @@ TITLES = {
     USER: "User detail",
     DEMOGRAPHICS: "Demographics",
     NODES: "Nodes and images",
+    RESOURCES: "Resources",
     RECORDER: "Recorder health",
 }
 

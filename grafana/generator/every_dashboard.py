@@ -8,14 +8,15 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from . import demographics, nodes, overview, recorder, user, users
+from . import demographics, nodes, overview, recorder, resources, user, users
 
 FOLDER = Path(__file__).parents[1] / "dashboards"
 
 
 def dashboards() -> list[Dashboard]:
     """Every dashboard, in the order of the links between them."""
-    return [page.dashboard() for page in (overview, users, user, demographics, nodes, recorder)]
+    pages = (overview, users, user, demographics, nodes, resources, recorder)
+    return [page.dashboard() for page in pages]
 
 
 def files() -> dict[str, str]:

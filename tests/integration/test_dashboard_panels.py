@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +10,9 @@ import asyncpg
 import pytest
 from dashboards import EVERYONE, Panel, all_panels, variable_statements
 from grafana_macros import Everything, Value, between
-from panel_expectations import EXPECTATIONS
-from panel_truth import DAY, HOUR, Looked, Membership, Person, Run, World
+from panel_expectations import EXPECTATIONS as OF_USAGE
+from panel_resources import RESOURCES, sampled
+from panel_truth import DAY, HOUR, Looked, Membership, Person, Run, Sample, World
 from test_store_roles import Roles, roles
 
 from jupyterhub_metrics._clock import utc_now
@@ -21,6 +22,7 @@ from jupyterhub_metrics.store import Statement, Store, UpkeepRules
 
 __all__ = ["roles"]
 
+EXPECTATIONS = {**OF_USAGE, **RESOURCES}
 PANELS = [panel for panel in all_panels() if panel.statements]
 DAYS = 52
 PEOPLE = {
@@ -58,9 +60,31 @@ def running(hub: str, username: str, started_at: datetime, **facts: Any) -> tupl
     ]
 
 
+async def record_samples(dsn: str, samples: Mapping[Any, Mapping[str, Sequence[Sample]]]) -> None:
+    """As the functions do that find the session of a pod or of a server."""
+    connection = await asyncpg.connect(dsn)
+    for source in ("node", "server"):
+        told = [
+            (
+                session_id(*identity), one.at.timestamp(), one.seconds, one.memory_bytes,
+                one.cpu_cores, one.oom_kills, None, None,
+            )
+            for identity, by_source in samples.items()
+            for one in by_source.get(source, ())
+        ]  # fmt: skip
+        taken = await connection.fetchval(
+            "SELECT add_session_samples($1, $2::session_sample[])", source, told
+        )
+        assert taken == len(told)
+    await connection.close()
+
+
 @pytest.fixture
-async def world(store: Store) -> World:
-    """52 days of two Hubs until now, with servers that still run; the days before are closed."""
+async def world(store: Store, postgres_dsn: str) -> World:
+    """52 days of two Hubs until now, with servers that still run; the days before are closed.
+
+    Some sessions were sampled.
+    """
     now = utc_now().replace(microsecond=0)
     runs, told = simulated("campus", 3, 6, now)
     for more, events_of_more in (
@@ -92,7 +116,9 @@ async def world(store: Store) -> World:
         Membership("staff", ("physics", "admin"), before, None),
         Membership("club", ("campus", "admin"), before, left),
     ]
-    return World(runs, PEOPLE, members, now)
+    samples = sampled(runs)
+    await record_samples(postgres_dsn, samples)
+    return World(runs, PEOPLE, members, now, samples)
 
 
 def looks(world: World) -> dict[str, Looked]:

@@ -36,6 +36,7 @@ FACTS = {
     "memory_guarantee_bytes": 2 * GIB,
     "cpu_limit_cores": 1.5,
 }
+USED = {"memory_bytes": GIB, "cpu_cores": 0.25}
 
 PANEL_EXPRESSIONS = [
     expression
@@ -61,7 +62,7 @@ def promtool(*arguments: str, text: bytes = b"") -> str:
 
 
 async def lead_a_life(service: RunningService) -> None:
-    """Two sessions run, one has ended after an hour; one start has failed."""
+    """Two sessions run, of which one is sampled; one has ended after an hour."""
     now = utc_now()
     hour = timedelta(hours=1)
     events = [
@@ -72,6 +73,9 @@ async def lead_a_life(service: RunningService) -> None:
     recorder = {"outbox_events": 3, "outbox_oldest_seconds": 1.5, "lost_events": 0}
     body = {**service.batch(*events), "recorder": {**recorder, "set_aside_events": 0, "faults": 0}}
     assert (await service.post(body)).code == 200
+    sample = {"sampled_at": now.timestamp(), "interval_seconds": 5, **USED}
+    resources = service.server.wiring.database.store().resources
+    assert await resources.record(service.hub, "ann", "", [sample]) == 1
 
 
 @pytest.mark.parametrize("by", ["token", "open address"])
@@ -102,6 +106,8 @@ async def test_prometheus_reads_what_the_database_says(
             )
             await prometheus.until("jupyterhub_metrics_memory_requested_bytes", {(hub,): 4 * GIB})
             await prometheus.until("jupyterhub_metrics_cpu_requested_cores", {(hub,): 3})
+            await prometheus.until("jupyterhub_metrics_memory_used_bytes", {(hub,): GIB})
+            await prometheus.until("jupyterhub_metrics_cpu_used_cores", {(hub,): 0.25})
             await prometheus.until("jupyterhub_metrics_session_starts_total", {(hub,): 3})
             await prometheus.until(
                 "jupyterhub_metrics_session_ends_total > 0",

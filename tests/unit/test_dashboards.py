@@ -41,7 +41,7 @@ def test_there_is_each_dashboard() -> None:
     assert [board["title"] for board in BOARDS] == [
         f"JupyterHub Metrics / {name}"
         for name in ("Demographics", "Nodes and images", "Overview", "Recorder health",
-                     "User detail", "Users")
+                     "Resources", "User detail", "Users")
     ]  # fmt: skip
     variables = {name for board in BOARDS for name in variables_of(board)}
     assert variables == {"postgres", "prometheus", "hub", "group", "user", "image", "node"}
