@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import pytest
 
-TEST = """
+TEST = '''
+import contextlib
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -32,8 +34,21 @@ class NoServer(Spawner):
         pass
 
 
+def free_ports(count):
+    """Asked for together: one by one the same might come twice, as it does to the mock."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
 async def test_recorded(hub_app, tmp_path):
     c = Config()
+    public, api, hub = free_ports(3)
+    c.JupyterHub.bind_url = f"http://127.0.0.1:{public}/"
+    c.JupyterHub.hub_port = hub
+    c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{api}"
     c.JupyterHub.spawner_class = NoServer
     proxy = Path(sys.executable).with_name("configurable-http-proxy")
     c.ConfigurableHTTPProxy.command = [str(proxy)]
@@ -52,7 +67,7 @@ async def test_recorded(hub_app, tmp_path):
     assert requested["session_id"] == failed["session_id"]
     assert requested["facts"]["spawner_class"].endswith("NoServer")
     assert outbox.notes() == []
-"""
+'''
 
 
 def test_a_hub_within_a_test_is_recorded(pytester: pytest.Pytester) -> None:
