@@ -19,7 +19,8 @@ from service_fixtures import RunningService, data_dir, run_of, running_service
 __all__ = ["data_dir"]
 
 READ = "custom:jupyterhub-metrics:read"
-NAMES = ("ada", "bob", "secret-server", "Secret title", "jupyter-ada")
+# none of them is a word of hexadecimal digits, of which pseudonyms are
+NAMES = ("petra", "bob", "secret-server", "Secret title", "jupyter-petra")
 
 
 @dataclass
@@ -50,9 +51,9 @@ async def logins(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Logins]:
 
 async def with_sessions(service: RunningService, hub: str | None = None) -> None:
     began = datetime.now(timezone.utc) - timedelta(hours=2)
-    facts = {"display_name": "Secret title", "pod_name": "jupyter-ada"}
+    facts = {"display_name": "Secret title", "pod_name": "jupyter-petra"}
     events = []
-    for username in ("ada", "bob"):
+    for username in ("petra", "bob"):
         of = {"username": username, "server_name": "secret-server", "facts": facts}
         end = {"reason": "stopped_by_user", "actor": f"user:{username}"}
         events += run_of(hub or service.hub, began, timedelta(hours=1), **of, **end)
@@ -60,7 +61,7 @@ async def with_sessions(service: RunningService, hub: str | None = None) -> None
         events += run_of(hub or service.hub, began, None, **of)
     store = service.server.wiring.database.store()
     await store.ingest(events)
-    await store.record_memberships(hub or service.hub, {"team": ["ada", "bob"]}, began)
+    await store.record_memberships(hub or service.hub, {"team": ["petra", "bob"]}, began)
 
 
 @pytest.fixture
@@ -107,25 +108,25 @@ async def test_no_answer_names_anyone_where_pseudonyms_are_shown(hidden: Asked) 
 async def test_pseudonyms_cannot_be_undone_by_asking(hidden: Asked) -> None:
     operator = hidden.logins.log_in("op", admin=True)
     for question, field in (
-        ("users?search=ad", "search"),
+        ("users?search=pet", "search"),
         ("users?sort=username", "sort"),
         ("usage?by=server", "by"),
         ("sessions?server=secret-server", "server"),
     ):
         status, text = await hidden.get(f"api/v1/{question}", operator)
         assert (status, json.loads(text)["field"]) == (400, field)
-    assert (await hidden.json("sessions?user=ada", operator))["items"] == []
-    assert (await hidden.get("users/ada", operator))[0] == 404
+    assert (await hidden.json("sessions?user=petra", operator))["items"] == []
+    assert (await hidden.get("users/petra", operator))[0] == 404
     cursor = (await hidden.json("users?limit=1", operator))["next"]
-    assert b"ada" not in base64.urlsafe_b64decode(cursor + "===")
+    assert b"petra" not in base64.urlsafe_b64decode(cursor + "===")
 
 
 async def test_everyone_sees_the_own_names(hidden: Asked) -> None:
-    ada = hidden.logins.log_in("ada")
-    status, text = await hidden.get("", ada)
+    petra = hidden.logins.log_in("petra")
+    status, text = await hidden.get("", petra)
     assert status == 200
     assert "Secret title" in text
-    [*rows] = (await hidden.json("sessions", ada))["items"]
+    [*rows] = (await hidden.json("sessions", petra))["items"]
     assert {row["server_name"] for row in rows} == {"secret-server", "secret-server-2"}
 
 
@@ -138,7 +139,7 @@ async def test_operators_of_one_hub_see_another_only_if_told(
         "check_interval_seconds": 0.0,
     }
     operator = logins.log_in("op", admin=True)
-    ada = logins.log_in("ada")
+    petra = logins.log_in("petra")
     async with running_service(data_dir, **settings) as service:
         await with_sessions(service)
         await with_sessions(service, "another")
@@ -146,13 +147,13 @@ async def test_operators_of_one_hub_see_another_only_if_told(
         assert {row["hub"] for row in (await asked.json("users", operator))["items"]} == {
             service.hub
         }
-        for path in ("users?hub=another", "users/ada?hub=another", "api/v1/users?hub=another"):
+        for path in ("users?hub=another", "users/petra?hub=another", "api/v1/users?hub=another"):
             assert (await asked.get(path, operator))[0] == 403
     async with running_service(data_dir, further_hubs=["another"], **settings) as service:
         asked = Asked(service, logins)
         assert {row["hub"] for row in (await asked.json("users", operator))["items"]} == {"another"}
-        assert (await asked.get("users/ada?hub=another", operator))[0] == 200
-        assert (await asked.get("users/ada?hub=another", ada))[0] == 403
+        assert (await asked.get("users/petra?hub=another", operator))[0] == 200
+        assert (await asked.get("users/petra?hub=another", petra))[0] == 403
         by_hub = (await asked.json("usage?by=hub", operator))["items"]
         assert [row["value"] for row in by_hub] == ["another"]
 
@@ -166,7 +167,7 @@ async def test_reading_of_others_leaves_a_trace_and_of_oneself_none(
     await hidden.get(f"users/{one['username']}", operator)
     await hidden.json(f"sessions?user={one['username']}", operator)
     await hidden.get("groups/team", hidden.logins.log_in("olga", f"{READ}!group=team"))
-    await hidden.get("", hidden.logins.log_in("ada"))
+    await hidden.get("", hidden.logins.log_in("petra"))
     traces = [record.getMessage() for record in caplog.records if "read the usage" in record.msg]
     assert len(traces) == 3
     assert traces[0].startswith("Operator 'op' read the usage of user")
