@@ -127,10 +127,6 @@ class ScheduledHub:
                 later=self._later,
             )
             self.recorder.open()
-            if self.disk_is_full:
-                # neither can what was noted be read
-                for run in self._shown.values():
-                    run.told = False
             with acting(HUB_START):
                 for username, spawner in self._spawners.items():
                     if spawner.orm_spawner.started is None:
