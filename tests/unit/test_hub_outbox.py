@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import shutil
-import shutil
 import signal
 import sqlite3
 import subprocess

@@ -370,3 +370,26 @@ def test_a_pod_that_was_seen_to_be_the_sessions_stays_its_own() -> None:
     assert [event.kind for event in first.corrections] == ["corrected"], "its node"
     assert (only(second).source, only(second).reason) == ("container", "oom_killed")
     assert bounds(only(second)) == (at(40), at(40), at(40))
+
+
+def test_where_the_hubs_clock_was_set_back_a_pod_is_the_shown_servers() -> None:
+    # the later start is dated an hour before the earlier one, whose end nobody told
+    earlier, later = session(alive_at=at(70)), session(started=-3500)
+    newer = pod(uid="new", created_at=at(75), running_since=at(76))
+    [found] = rounds(
+        (hub_view(600, [server(started=-3500)]), pod_view(600, [newer])),
+        sessions=[earlier, later],
+    )
+    assert {one: pod.uid for one, pod in found.pod_of.items()} == {later.id: "new"}
+    assert counted(found) == {"missing": 1}
+
+
+def test_where_the_hubs_clock_was_set_back_a_pod_that_was_seen_before_stays_its_sessions() -> None:
+    earlier, later = session(alive_at=at(70)), session(started=-3500)
+    older = pod(created_at=at(60), running_since=at(61))
+    [found] = rounds(
+        (hub_view(600, [server(started=-3500)]), pod_view(600, [older])),
+        sessions=[earlier, later],
+    )
+    assert list(found.pod_of) == [earlier.id]
+    assert counted(found) == {"outlived": 1}
