@@ -242,6 +242,14 @@ def test_while_the_cluster_is_silent_no_pod_is_ended_by_the_hubs_word() -> None:
     assert [one.corrections for one in found] == [(), (), ()]
 
 
+def test_what_only_polls_saw_may_be_a_pod_of_the_cluster_that_is_silent() -> None:
+    silent = [(hub_view(300), None), (hub_view(600), None), (hub_view(900), None)]
+    polled, told = session(recorded=False), session("bob")
+    found = rounds(*silent, sessions=[polled, told], pods_expected=True)
+    assert [one.waiting for one in found] == [{polled.id, told.id}, {polled.id}, {polled.id}]
+    assert only(found[1]).session_id == told.id, "its recorder told of no pod"
+
+
 def test_a_pod_of_the_session_before_is_not_this_ones() -> None:
     old = pod(created_at=at(1), finished_at=at(50), finish_reason="Error")
     [found] = rounds(
