@@ -14,16 +14,13 @@ c.Spawner.cmd = [
     *({sys.executable!r}, "-m", "jupyterhub_metrics.cli", "sample", "--sidecar"),
     *("--interval", "0.5", "--", {sys.executable!r}, "-S", "-E", {str(STUB)!r}),
 ]
-c.Spawner.environment["JUPYTERHUB_METRICS_SAMPLES_URL"] = (
-    "http://127.0.0.1:{{port}}/services/jupyterhub-metrics/api/v1/samples"
-)
+c.MetricsRecorder.samples_url = "service"
 c.Spawner.mem_limit = "8G"
 """
 
 
 async def test_a_running_server_shows_its_memory_on_its_users_page() -> None:
-    hub = HubProcess()
-    hub.write_config(before=SAMPLED.format(port=hub.service_port))
+    hub = HubProcess(before=SAMPLED)
     try:
         await hub.start()
         token = await hub.client.add_user("ada")
