@@ -34,7 +34,9 @@ SELECT pg_advisory_xact_lock(7236280, 3);
 
 -- name: forget_sessions
 -- Empties what is computed from events. Usage that is not there is counted when read.
-TRUNCATE open_sessions, ended_sessions, usage_days, usage_months, usage_summary, usage_due;
+TRUNCATE
+    open_sessions, ended_sessions, usage_days, usage_months, usage_summary, usage_due, resource_sums,
+    resource_due;
 
 -- name: open_all_usage
 -- No day is counted.

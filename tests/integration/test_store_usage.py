@@ -82,7 +82,7 @@ async def live_through(
     # from here on triggers are wanted
     await connection.execute("RESET session_replication_role")
     await connection.execute(
-        "TRUNCATE usage_days, usage_months, usage_summary, usage_due; "
+        "TRUNCATE usage_days, usage_months, usage_summary, usage_due, resource_sums, resource_due; "
         "UPDATE usage_closed SET before = '-infinity'"
     )
     for step in history:
