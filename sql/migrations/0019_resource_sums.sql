@@ -144,50 +144,80 @@ COMMENT ON FUNCTION resource_sessions IS
     'of the given ranges, those open at since, and those that are open and started before until. '
     'Of servers, all that overlap [since, until).';
 
--- Sums of numeric are exact, whatever the order: so what is kept can be compared.
+-- Sums of numeric are exact, whatever the order: so what is kept can be compared. Sessions are added
+-- up once, by all that a dimension may be.
 CREATE FUNCTION resource_counted(
     starts tstzmultirange, since timestamptz, until timestamptz, of_servers integer[],
     dimensions text[]
 ) RETURNS SETOF resource_sums LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
     WITH used AS MATERIALIZED (
+        SELECT * FROM resource_sessions(starts, since, until, of_servers)
+    ),
+    kinds AS (
         SELECT
-            session.*, dimension,
-            CASE dimension WHEN 'profile' THEN profile WHEN 'image_base' THEN image_base END
-                AS value
-        FROM resource_sessions(starts, since, until, of_servers) AS session
-        CROSS JOIN unnest(dimensions) AS dimension
+            hub, profile, image_base,
+            count(*) AS sessions,
+            count(source) AS measured,
+            sum(memory_seconds::numeric) AS memory_seconds,
+            sum(memory_byte_seconds::numeric) AS memory_byte_seconds,
+            max(memory_peak_bytes) AS memory_peak_bytes,
+            sum(memory_seconds::numeric) FILTER (WHERE asked_bytes IS NOT NULL)
+                AS told_memory_seconds,
+            sum(memory_byte_seconds::numeric) FILTER (WHERE asked_bytes IS NOT NULL)
+                AS told_memory_byte_seconds,
+            sum((asked_bytes * memory_seconds)::numeric) AS asked_memory_byte_seconds,
+            sum(unused_byte_seconds::numeric) AS unused_memory_byte_seconds,
+            sum(cpu_seconds::numeric) AS cpu_seconds,
+            sum(cpu_core_seconds::numeric) AS cpu_core_seconds,
+            max(cpu_peak_cores) AS cpu_peak_cores,
+            sum(cpu_seconds::numeric) FILTER (WHERE asked_cores IS NOT NULL) AS told_cpu_seconds,
+            sum((asked_cores * cpu_seconds)::numeric) AS asked_cpu_core_seconds,
+            sum(oom_kills) AS oom_kills
+        FROM used
+        GROUP BY hub, profile, image_base
+    ),
+    places AS (
+        SELECT hub, profile, image_base, what, count(*) AS sessions
+        FROM used
+        CROSS JOIN LATERAL (VALUES
+            (CASE WHEN asked_bytes > 0 AND memory_peak_bytes IS NOT NULL
+                THEN least(memory_peak_bytes * 10 / asked_bytes, 10) END),
+            (resource_place(memory_peak_bytes) + 16384),
+            (resource_place(cpu_peak_cores) + 32768)
+        ) AS place (what)
+        WHERE what IS NOT NULL
+        GROUP BY hub, profile, image_base, what
     ),
     placed AS (
         SELECT hub, dimension, value, array_agg(sessions << 16 | what ORDER BY what) AS places
         FROM (
-            SELECT hub, dimension, value, what, count(*) AS sessions
-            FROM used
-            CROSS JOIN LATERAL (VALUES
-                (CASE WHEN dimension = 'hub' AND asked_bytes > 0 AND memory_peak_bytes IS NOT NULL
-                    THEN least(memory_peak_bytes * 10 / asked_bytes, 10) END),
-                (CASE WHEN dimension <> 'hub' THEN resource_place(memory_peak_bytes) + 16384 END),
-                (CASE WHEN dimension <> 'hub' THEN resource_place(cpu_peak_cores) + 32768 END)
-            ) AS place (what)
-            WHERE what IS NOT NULL
+            SELECT hub, dimension, value, what, sum(sessions)::bigint AS sessions
+            FROM places
+            CROSS JOIN unnest(dimensions) AS dimension
+            CROSS JOIN LATERAL (
+                SELECT CASE dimension WHEN 'profile' THEN profile WHEN 'image_base' THEN image_base
+                    END AS value
+            ) AS named
+            WHERE (dimension = 'hub') = (what < 16384)
             GROUP BY hub, dimension, value, what
         ) AS counted
         GROUP BY hub, dimension, value
     ),
     unused AS (
         SELECT
-            hub, dimension, value,
+            hub,
             array_agg(session_id ORDER BY rank) AS ids,
             array_agg(unused_byte_seconds ORDER BY rank) AS byte_seconds
         FROM (
             SELECT
-                *, row_number() OVER (
+                hub, session_id, unused_byte_seconds, row_number() OVER (
                     PARTITION BY hub
                     ORDER BY unused_byte_seconds DESC, started_at, session_id) AS rank
             FROM used
-            WHERE dimension = 'hub' AND unused_byte_seconds > 0
+            WHERE unused_byte_seconds > 0 AND 'hub' = ANY (dimensions)
         ) AS ranked
         WHERE rank <= 100
-        GROUP BY hub, dimension, value
+        GROUP BY hub
     )
     SELECT
         usage_day(lower(starts)), false, sums.*, coalesce(placed.places, '{}'),
@@ -195,29 +225,33 @@ CREATE FUNCTION resource_counted(
     FROM (
         SELECT
             hub, dimension, value,
-            count(*),
-            count(source),
-            sum(memory_seconds::numeric)::double precision,
-            sum(memory_byte_seconds::numeric)::double precision,
+            sum(sessions)::bigint,
+            sum(measured)::bigint,
+            sum(memory_seconds)::double precision,
+            sum(memory_byte_seconds)::double precision,
             max(memory_peak_bytes),
-            sum(memory_seconds::numeric) FILTER (WHERE asked_bytes IS NOT NULL)::double precision,
-            sum(memory_byte_seconds::numeric) FILTER (WHERE asked_bytes IS NOT NULL)
-                ::double precision,
-            sum((asked_bytes * memory_seconds)::numeric)::double precision,
-            sum(unused_byte_seconds::numeric)::double precision,
-            sum(cpu_seconds::numeric)::double precision,
-            sum(cpu_core_seconds::numeric)::double precision,
+            sum(told_memory_seconds)::double precision,
+            sum(told_memory_byte_seconds)::double precision,
+            sum(asked_memory_byte_seconds)::double precision,
+            sum(unused_memory_byte_seconds)::double precision,
+            sum(cpu_seconds)::double precision,
+            sum(cpu_core_seconds)::double precision,
             max(cpu_peak_cores),
-            sum(cpu_seconds::numeric) FILTER (WHERE asked_cores IS NOT NULL)::double precision,
-            sum((asked_cores * cpu_seconds)::numeric)::double precision,
+            sum(told_cpu_seconds)::double precision,
+            sum(asked_cpu_core_seconds)::double precision,
             sum(oom_kills)::bigint
-        FROM used
+        FROM kinds
+        CROSS JOIN unnest(dimensions) AS dimension
+        CROSS JOIN LATERAL (
+            SELECT CASE dimension WHEN 'profile' THEN profile WHEN 'image_base' THEN image_base END
+                AS value
+        ) AS named
         GROUP BY hub, dimension, value
     ) AS sums
     LEFT JOIN placed ON placed.hub = sums.hub AND placed.dimension = sums.dimension
         AND coalesce(placed.value, '') = coalesce(sums.value, '')
         AND placed.value IS NOT DISTINCT FROM sums.value
-    LEFT JOIN unused ON unused.hub = sums.hub AND unused.dimension = sums.dimension
+    LEFT JOIN unused ON unused.hub = sums.hub AND sums.dimension = 'hub'
 $$;
 
 COMMENT ON FUNCTION resource_counted IS
