@@ -139,6 +139,7 @@ DECLARE
     bounds timestamptz[];
     clocks bigint[];
     widths double precision[];
+    midnight timestamptz;
     hours timestamptz[];
     ends timestamptz := least(until, now());
     unit text;
@@ -206,33 +207,33 @@ BEGIN
                 AND summary.dimension = by_dimension
             ORDER BY 1;
         ELSE
-            -- of whole days; NULL for hours that are not asked for
-            SELECT array_agg(CASE WHEN stretch @> begins THEN begins END ORDER BY begins)
-            INTO hours
-            FROM generate_series(
-                date_trunc('day', lower(stretch), 'UTC'),
-                date_trunc('day', upper(stretch), 'UTC') + interval '23 hours',
-                interval '1 hour') AS begins;
-            RETURN QUERY
-            SELECT
-                one.moment, one.hub, one.value, one.users::bigint, one.running / 1000000,
-                one.running / 3600000000
-            FROM (
+            -- day by day, so that few rows are put in order at a time
+            FOR midnight IN
+                SELECT generate_series(
+                    date_trunc('day', lower(stretch), 'UTC'),
+                    upper(stretch) - interval '1 microsecond', interval '24 hours')
+            LOOP
+                -- NULL for hours that are not asked for
+                hours := ARRAY(
+                    SELECT CASE WHEN stretch @> begins THEN begins END
+                    FROM generate_series(
+                        midnight, midnight + interval '23 hours', interval '1 hour') AS begins
+                    ORDER BY begins);
+                RETURN QUERY
                 SELECT
-                    summary.hub, summary.value,
-                    unnest(hours[first_hour + 1 : first_hour + 24]) AS moment,
-                    unnest(summary.hour_users) AS users,
-                    unnest(summary.hour_microseconds)::double precision AS running
-                FROM usage_summary AS summary
-                CROSS JOIN LATERAL (
-                    SELECT (summary.day - usage_day(lower(stretch))) * 24 AS first_hour
-                ) AS place
-                WHERE summary.day >= usage_day(lower(stretch))
-                    AND summary.day <= usage_day(upper(stretch) - interval '1 microsecond')
-                    AND summary.dimension = by_dimension
-            ) AS one
-            WHERE one.users > 0 AND one.moment IS NOT NULL
-            ORDER BY 1;
+                    one.moment, one.hub, one.value, one.users::bigint, one.running / 1000000,
+                    one.running / 3600000000
+                FROM (
+                    SELECT
+                        summary.hub, summary.value, unnest(hours) AS moment,
+                        unnest(summary.hour_users) AS users,
+                        unnest(summary.hour_microseconds)::double precision AS running
+                    FROM usage_summary AS summary
+                    WHERE summary.day = usage_day(midnight) AND summary.dimension = by_dimension
+                ) AS one
+                WHERE one.users > 0 AND one.moment IS NOT NULL
+                ORDER BY 1;
+            END LOOP;
         END IF;
     END LOOP;
 END
