@@ -21,6 +21,7 @@ from .rows import session_of
 Fetch = Callable[..., Awaitable[Sequence[asyncpg.Record]]]
 
 Dimension = Literal["user", "group", "server", "profile", "image", "node", "hub"]
+SummarisedDimension = Literal["hub", "node", "image", "profile"]
 Step = Literal["hour", "day", "week", "month"]
 
 STEPS: Final[dict[Step, str]] = {
@@ -61,6 +62,15 @@ class UsageRow:
     gpu_hours: float | None
     starts: int
     failures: int
+
+
+@dataclass(frozen=True)
+class SecondsRow:
+    """How long servers ran in one bucket, by one value of a dimension."""
+
+    bucket: datetime
+    value: str | None
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -150,36 +160,44 @@ class Reading:
         self, hub: str, username: str, window: Window, by: Dimension
     ) -> list[UsageRow]:
         """One user's usage, by bucket, most seconds first."""
-        rows = await self._fetch("usage_of_user_by", hub, username, *_divided(window), by)
-        return [UsageRow(*row.values()) for row in rows]
+        return await self._usage([hub], username, None, window, by)
 
     async def usage_of_group(
         self, hub: str, group: str, window: Window, by: Dimension
     ) -> list[UsageRow]:
         """What a group's members used while they were in it, by bucket, most seconds first."""
-        rows = await self._fetch("usage_of_group_by", hub, group, *_divided(window), by)
-        return [UsageRow(*row.values()) for row in rows]
+        return await self._usage([hub], None, [group], window, by)
 
     async def usage_by_groups(
         self, hubs: Sequence[str], window: Window, groups: Sequence[str] | None = None
     ) -> list[UsageRow]:
         """Usage of all groups or of those named, by bucket, most seconds first."""
-        named = None if groups is None else list(groups)
-        rows = await self._fetch("usage_by_groups", list(hubs), *_divided(window), named)
-        return [UsageRow(*row.values()) for row in rows]
+        return await self._usage(hubs, None, groups, window, "group")
 
     async def usage_of_all(
         self, hubs: Sequence[str], window: Window, by: Dimension
     ) -> list[UsageRow]:
         """Everybody's usage, by bucket, most seconds first."""
-        if by == "group":
-            return await self.usage_by_groups(hubs, window)
-        if window.step is None:
-            whole = (window.since, window.until)
-            rows = await self._fetch("usage_of_all_once_by", list(hubs), *whole, by)
-        else:
-            rows = await self._fetch("usage_of_all_by", list(hubs), *_divided(window), by)
+        return await self._usage(hubs, None, None, window, by)
+
+    async def _usage(
+        self,
+        hubs: Sequence[str],
+        username: str | None,
+        groups: Sequence[str] | None,
+        window: Window,
+        by: Dimension,
+    ) -> list[UsageRow]:
+        named = None if groups is None else list(groups)
+        rows = await self._fetch("usage_by", list(hubs), username, named, *_divided(window), by)
         return [UsageRow(*row.values()) for row in rows]
+
+    async def seconds_over_time(
+        self, hubs: Sequence[str], window: Window, by: SummarisedDimension
+    ) -> list[SecondsRow]:
+        """How long everybody's servers ran, by bucket of a day or more, in no order."""
+        rows = await self._fetch("seconds_over_time", list(hubs), *_divided(window), by)
+        return [SecondsRow(*row.values()) for row in rows]
 
     async def users(
         self,
