@@ -11,11 +11,11 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from ..model import Session
+from ..store import DrawnSession
 from .periods import in_zone
 from .wording import duration_in_words
 
-CALENDAR_WEEKS: Final = 27
+CALENDAR_WEEKS: Final = 53
 MAX_LANES: Final = 12
 TIMELINE_UNITS: Final = 1000
 _LEVELS: Final = (0.0, 1.0, 4.0, 8.0)
@@ -36,7 +36,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Calendar:
-    """Weeks of days, the last with the period's last day. ``months`` are labels by week."""
+    """A year by weeks, the last with the period's last day. ``months`` are labels by week."""
 
     days: tuple[Day, ...]
     months: tuple[tuple[int, str], ...]
@@ -97,7 +97,7 @@ class Timeline:
 
 
 def timeline_of(
-    sessions: Sequence[Session],
+    sessions: Sequence[DrawnSession],
     names: Sequence[str],
     since: datetime,
     until: datetime,
@@ -133,7 +133,7 @@ def timeline_of(
     )
 
 
-def _session_words(session: Session, name: str, zone: str) -> str:
+def _session_words(session: DrawnSession, name: str, zone: str) -> str:
     began = session.started_at.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M")
     if session.ended_at is None:
         return f"{name}, {session.state} since {began}"

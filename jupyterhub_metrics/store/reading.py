@@ -128,6 +128,17 @@ class SeenSession:
 
 
 @dataclass(frozen=True)
+class DrawnSession:
+    """What a drawing shows of a session."""
+
+    server_name: str
+    display_name: str | None
+    state: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
 class KnownGroup:
     """A group that somebody is in now."""
 
@@ -252,6 +263,21 @@ class Reading:
         )
         return await self._measured([_seen(row) for row in rows])
 
+    async def drawn_sessions_of_user(
+        self, hub: str, username: str, window: Window, server_name: str | None, limit: int
+    ) -> list[DrawnSession]:
+        """The newest of a user's sessions that overlap the window, newest first."""
+        rows = await self._fetch(
+            "drawn_sessions_of_user",
+            hub,
+            username,
+            window.since,
+            window.until,
+            server_name,
+            limit,
+        )
+        return [DrawnSession(*row.values()) for row in rows]
+
     async def sessions_of_group(
         self,
         hub: str,
@@ -326,13 +352,12 @@ class Reading:
         return [KnownGroup(*row.values()) for row in await self._fetch("groups_known", list(hubs))]
 
     async def servers_of_user(self, hub: str, username: str) -> list[str]:
-        """The names of all servers that a user ever had; the default one is empty."""
+        """The names of all servers that a user ever had; the default one is empty.
+
+        None of them for a user of whom the Hub never told.
+        """
         rows = await self._fetch("servers_of_user", hub, username)
         return [row["server_name"] for row in rows]
-
-    async def user_is_known(self, hub: str, username: str) -> bool:
-        """Whether a Hub ever told of this user."""
-        return bool(await self._fetch("user_is_known", hub, username))
 
     async def usernames(self, hubs: Sequence[str]) -> list[tuple[str, str]]:
         """Hub and name of everyone who ever had a server, in no order."""

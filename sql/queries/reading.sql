@@ -175,6 +175,22 @@ CROSS JOIN LATERAL (
 ) AS found
 ORDER BY started_at DESC, id DESC;
 
+-- name: drawn_sessions_of_user
+-- What a drawing shows of one user's sessions, newest first.
+-- Of the user $2 of the Hub $1, those that overlap [$3, $4), of the server $5 or of all, at most $6.
+SELECT
+    servers.server_name, requests.display_name, session.state::text, session.started_at,
+    session.ended_at
+FROM servers
+CROSS JOIN LATERAL sessions_of_span(
+    ROW(servers.id, $3::timestamptz, $4::timestamptz)::usage_span) AS session
+JOIN requests ON requests.id = session.request_id
+WHERE servers.hub = $1
+    AND servers.username = $2
+    AND ($5::text IS NULL OR servers.server_name = $5)
+ORDER BY session.started_at DESC, session.id DESC
+LIMIT $6;
+
 -- name: sessions_of_group_page
 -- A page of one group's sessions, newest first.
 -- Those that overlap a membership of the group $2 of the Hub $1; the rest as in
@@ -257,10 +273,6 @@ SELECT server_name
 FROM servers
 WHERE hub = $1 AND username = $2
 ORDER BY server_name;
-
--- name: user_is_known
--- Whether the Hub $1 has told of the user $2.
-SELECT FROM servers WHERE hub = $1 AND username = $2 LIMIT 1;
 
 -- name: usernames_of_hubs
 -- Everyone of the Hubs $1 who had a server.

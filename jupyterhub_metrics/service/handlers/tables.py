@@ -122,7 +122,11 @@ class UsageByHandler(VisitedPage):
         reading, hubs = question.reading, question.hubs
         rows = await reading.usage_of_all(hubs, period.window, by)
         before = await reading.usage_of_all(hubs, Window(*period.before), "hub")
-        days = await reading.usage_of_all(hubs, days_of(period), by)
+        days = (
+            await reading.usage_of_all(hubs, days_of(period), by)
+            if by == "group"
+            else await reading.seconds_over_time(hubs, days_of(period), by)
+        )
         rows.sort(key=lambda row: -row.seconds)
         arguments = {"by": by, **period.time_arguments, "limit": "1000"}
         # who is in several groups counts in each
