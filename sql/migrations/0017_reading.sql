@@ -92,42 +92,59 @@ BEGIN
         RETURN QUERY
         SELECT
             part.bucket, NULL::text, servers.id, part.description_id, part.node_id,
-            sum(part.running::double precision), sum(part.waiting::double precision),
-            sum(part.active::double precision), sum(part.starts), sum(part.failures)
+            part.running::double precision, part.waiting::double precision,
+            part.active::double precision, part.starts::bigint, part.failures::bigint
         FROM servers
         CROSS JOIN LATERAL usage_of_server(servers.id, since, ends, bounds, closed_before) AS part
-        WHERE servers.hub = ANY (of_hubs) AND servers.username = of_username
-        GROUP BY 1, 3, 4, 5;
+        WHERE servers.hub = ANY (of_hubs) AND servers.username = of_username;
     ELSIF of_groups IS NOT NULL OR by_dimension = 'group' THEN
         RETURN QUERY
-        SELECT
-            part.bucket, of_member.group_name, servers.id, part.description_id, part.node_id,
-            sum(part.running::double precision), sum(part.waiting::double precision),
-            sum(part.active::double precision), sum(part.starts), sum(part.failures)
-        FROM (
-            -- once for all groups in which somebody was equally long
+        -- once for all groups in which somebody was equally long
+        WITH spans AS MATERIALIZED (
             SELECT
-                member.hub, member.username, greatest(member.valid_from, since) AS begins,
-                least(member.valid_to, ends) AS ends, array_agg(member.group_name) AS group_names
+                member.hub, member.username, greatest(member.valid_from, since) AS span_since,
+                least(member.valid_to, ends) AS span_until,
+                array_agg(member.group_name) AS group_names
             FROM group_memberships AS member
             WHERE greatest(member.valid_from, since) < least(member.valid_to, ends)
                 AND member.hub = ANY (of_hubs)
                 AND (of_groups IS NULL OR member.group_name = ANY (of_groups))
             GROUP BY 1, 2, 3, 4
-        ) AS span
-        JOIN servers ON servers.hub = span.hub AND servers.username = span.username
+        ),
+        owned AS MATERIALIZED (
+            SELECT
+                servers.id, spans.*,
+                of_groups IS NULL AND step IS NULL AND span_since = since AND span_until = ends
+                    AS by_totals
+            FROM spans
+            JOIN servers ON servers.hub = spans.hub AND servers.username = spans.username
+        )
+        -- of all groups, most members were in them all the time
+        SELECT
+            since, of_member.group_name, total.server_id, total.description_id, NULL::integer,
+            total.running::double precision, total.waiting::double precision,
+            total.active::double precision, total.starts::bigint, total.failures::bigint
+        FROM usage_totals(since, ends) AS total
+        JOIN owned ON owned.id = total.server_id
+        CROSS JOIN LATERAL unnest(group_names) AS of_member (group_name)
+        WHERE of_groups IS NULL AND step IS NULL AND by_totals
+        UNION ALL
+        SELECT
+            part.bucket, of_member.group_name, owned.id, part.description_id, part.node_id,
+            part.running::double precision, part.waiting::double precision,
+            part.active::double precision, part.starts::bigint, part.failures::bigint
+        FROM owned
         CROSS JOIN LATERAL usage_of_server(
-            servers.id, span.begins, span.ends, bounds, closed_before) AS part
-        CROSS JOIN LATERAL unnest(span.group_names) AS of_member (group_name)
-        GROUP BY 1, 2, 3, 4, 5;
+            owned.id, span_since, span_until, bounds, closed_before) AS part
+        CROSS JOIN LATERAL unnest(group_names) AS of_member (group_name)
+        WHERE NOT by_totals;
     ELSIF step IS NULL THEN
         RETURN QUERY
         SELECT
             since, NULL::text, total.server_id, total.description_id, total.node_id,
-            sum(total.running::double precision), sum(total.waiting::double precision),
-            sum(total.active::double precision), sum(total.starts), sum(total.failures)
-        FROM usage_totals(since, ends, by_dimension IN ('server', 'node')) AS total
-        GROUP BY 3, 4, 5;
+            total.running::double precision, total.waiting::double precision,
+            total.active::double precision, total.starts::bigint, total.failures::bigint
+        FROM usage_totals(since, ends, by_dimension IN ('server', 'node')) AS total;
     ELSE
         RETURN QUERY
         SELECT
