@@ -39,6 +39,11 @@ ROUNDS = 60
 GROUPS = 60
 
 
+def noon_of_the_last_day(days: int) -> datetime:
+    """The moment at which pages are asked: all days before it are closed."""
+    return year.BEGIN + timedelta(days=days - 1, hours=12)
+
+
 async def prepare(dsn: str, options: argparse.Namespace) -> None:
     store = await open_store(dsn)
     runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
@@ -49,7 +54,7 @@ async def prepare(dsn: str, options: argparse.Namespace) -> None:
         for number in range(GROUPS)
     }
     await store.record_memberships(year.HUB, groups, year.BEGIN)
-    await store_year.upkeep(store, year.BEGIN + timedelta(days=options.days + 4))
+    await store_year.upkeep(store, noon_of_the_last_day(options.days))
     await store.close()
 
 
@@ -144,7 +149,7 @@ async def run(dsn: str, options: argparse.Namespace) -> None:
     if options.dsn_file is None:
         await prepare(dsn, options)
     dice = random.Random(1)
-    now = year.BEGIN + timedelta(days=options.days * 0.95, hours=12)
+    now = noon_of_the_last_day(options.days)
     logins = Logins()
     runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
     names = dice.choices(sorted({run.username for run in runs}), k=ROUNDS)

@@ -45,9 +45,7 @@ class UsageHandler(VisitedPage):
         hidden = self.wiring.privacy.hides(viewer, hub, name)
         server = None if hidden else server_of_form(question.values.get("server"))
         place = session_place(self.place(period, "sessions"))
-        drawn = await reading.drawn_sessions_of_user(
-            hub, name, period.window, server, MAX_DRAWN
-        )
+        drawn = await reading.drawn_sessions_of_user(hub, name, period.window, server, MAX_DRAWN)
         listed = await reading.sessions_of_user(hub, name, period.window, server, place, ROWS + 1)
         since = min(calendar_since(period.drawn_until, period.zone), period.before[0])
         days = await reading.usage_of_user(
