@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from .._sql import load_named
 from ..model import Event, isoformat
@@ -88,11 +89,15 @@ class Outbox:
         self._refused = False
 
     def open(self) -> None:
-        """Open or create the file and read the notes; on failure work in memory and say so."""
+        """Open or create the file and read the notes; on failure work in memory and say so.
+
+        A disk that takes no writes does not hide what was noted on it.
+        """
         try:
             self._connect()
         except (sqlite3.Error, OSError) as error:
             self._disk_refuses(error)
+            self._read_notes_alone()
 
     def close(self) -> None:
         """Write what is still in memory, if the disk takes it, and close the file."""
@@ -301,10 +306,28 @@ class Outbox:
         except BaseException:
             db.close()
             raise
-        for note in map(note_from_row, notes):
+        self._learn(notes)
+        self._db = db
+
+    def _read_notes_alone(self) -> None:
+        """As far as the disk lets them be read without a byte being written.
+
+        Held exclusively, a file in WAL mode needs no index beside it, which a full disk could not
+        take (https://sqlite.org/wal.html, "Use of WAL Without Shared-Memory").
+        """
+        if not self.path.exists():
+            return
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as db,
+        ):
+            db.execute("PRAGMA locking_mode=EXCLUSIVE").fetchone()
+            self._learn(db.execute(self._sql["notes"]).fetchall())
+
+    def _learn(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        for note in map(note_from_row, rows):
             if note.spawner_id not in self._unsaved_notes:
                 self._notes.setdefault(note.spawner_id, note)
-        self._db = db
 
     def _attempt(self, change: Callable[[sqlite3.Connection], object]) -> bool:
         """One transaction; whether the disk took it."""

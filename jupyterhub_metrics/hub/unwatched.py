@@ -13,6 +13,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from jupyterhub.utils import AnyTimeoutError, make_ssl_context
+
 from .actor import HUB_POLL, acting
 from .runs import row_id
 
@@ -20,9 +22,12 @@ LOOK_SECONDS = 0.5
 LOOKS = 4
 """In a row: while the Hub cancels a start it calls the server ready for a second, too."""
 
+ANSWER_SECONDS = 1.0
+_TLS_PARTS = ("key", "cert", "ca")
+
 
 class Unwatched:
-    """``serves`` is told of a spawner whose server is there, though its start was cancelled.
+    """``serves`` is told of a spawner whose server answers, though its start was cancelled.
 
     One that is gone is ended as the Hub does when its poll finds it gone.
     """
@@ -86,14 +91,33 @@ class Unwatched:
             if looks < LOOKS:
                 continue
             status = await spawner.poll()
+            answers = status is None and await _answers(spawner)
             if self._is_settled(spawner, started):
                 return False
-            if not spawner.pending:
-                if status is None:
-                    self._serves(spawner)
-                return status is not None
+            if spawner.pending:
+                continue
+            if answers:
+                self._serves(spawner)
+            if answers or status is not None:
+                return not answers
 
     def _is_settled(self, spawner: Any, started: Any) -> bool:
         """It was ended, or started again, or the Hub waits for its end."""
         same = spawner.orm_spawner.started == started
         return not same or not spawner.active or bool(spawner._callbacks)
+
+
+async def _answers(spawner: Any) -> bool:
+    """Whether it answers what the Hub asks a server before it calls it ready.
+
+    As ``jupyterhub.user.User`` asks, which does not where a start was cancelled.
+    """
+    key, cert, ca = (spawner.user.settings.get(f"internal_ssl_{part}") for part in _TLS_PARTS)
+    tls = make_ssl_context(key, cert, cafile=ca)
+    question = spawner.server.wait_up(ANSWER_SECONDS, http=True, ssl_context=tls, extra_path="api")
+    try:
+        # its own limit does not hold while one that has accepted says nothing
+        await asyncio.wait_for(question, ANSWER_SECONDS)
+    except AnyTimeoutError:
+        return False
+    return True

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from ..model import Event
 from ..store.checks import CheckedSession
-from .matching import START_TOLERANCE, match
+from .matching import START_TOLERANCE, had_begun, match
 from .world import GonePod, HubServer, HubView, Pod, PodView
 
 GONE_PODS_KEPT: Final = timedelta(hours=1)
@@ -107,6 +107,7 @@ class Comparison:
                 *(gone.pod for gone in self.gone.values()),
             ],
         )
+        self._give_pods_to_what_the_hub_shows()
         self.next_start = _next_starts(sessions, self.matched.unannounced)
         self.counts: Counter[str] = Counter()
         self.corrections: list[Event] = []
@@ -117,6 +118,31 @@ class Comparison:
         self.lacked_by_cluster: dict[UUID, Absence] = {}
         self.pod_seen_at: dict[UUID, datetime] = {}
         self.owner_of: dict[str, UUID] = {}
+
+    def _give_pods_to_what_the_hub_shows(self) -> None:
+        """A pod that its date alone gives to one session is of the one that the Hub shows instead.
+
+        A clock that was set back dates the later start before the earlier one.
+        """
+        matched = self.matched
+        dated = matched.pods_of.keys() - matched.server_of.keys()
+        if not dated:
+            return
+        shown = {
+            (one.username, one.server_name): one
+            for one in self.sessions
+            if one.id in matched.server_of
+        }
+        for session in self.sessions:
+            if session.id not in dated:
+                continue
+            other = shown.get((session.username, session.server_name))
+            if other is None:
+                continue
+            for pod in list(matched.pods_of[session.id]):
+                if had_begun(other, pod) and not self.is_surely_of(pod, session):
+                    matched.pods_of[session.id].remove(pod)
+                    matched.pods_of[other.id].append(pod)
 
     def memory(self) -> Memory:
         """A source that did not answer leaves what was known of its views as it was."""

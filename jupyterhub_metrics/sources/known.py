@@ -90,8 +90,9 @@ def _check_not_shown(
     if dead is not None:
         _end_by_pod(found, session, dead)
         return
-    cluster_unknown = found.pods_expected and found.pods is None and session.pod_name is not None
-    if absence.views < VIEWS_TO_BE_MISSED or cluster_unknown:
+    # what only polls saw may be a pod though none was seen
+    may_be_pod = found.pods_expected and (session.pod_name is not None or not session.recorded)
+    if absence.views < VIEWS_TO_BE_MISSED or (may_be_pod and found.pods is None):
         found.waiting.add(session.id)
         return
     _end(found, session, "hub_api", alive_at(session), absence.gone_by)

@@ -130,11 +130,15 @@ def _annotated(pod: Pod, by_key: Mapping[Key, list[CheckedSession]]) -> Sequence
 
 
 def _owner_of(pod: Pod, candidates: Sequence[CheckedSession]) -> CheckedSession | None:
-    """The latest session that had begun when the pod was made; any, if that is not known."""
-    made_by = None if pod.created_at is None else pod.created_at + POD_TOLERANCE
+    """The latest session that had begun when the pod was made."""
     owner = None
     for session in candidates:
-        begun = made_by is None or session.started_at <= made_by
-        if begun and (owner is None or session.started_at > owner.started_at):
+        later = owner is None or session.started_at > owner.started_at
+        if later and had_begun(session, pod):
             owner = session
     return owner
+
+
+def had_begun(session: CheckedSession, pod: Pod) -> bool:
+    """Whether the session may have when the pod was made; True if that is not known."""
+    return pod.created_at is None or session.started_at <= pod.created_at + POD_TOLERANCE

@@ -149,6 +149,22 @@ def test_a_full_disk_stops_no_append_and_delivery_resumes_by_itself(outbox, capl
     assert len(reopened(outbox).notes()) == 3
 
 
+def test_a_disk_that_is_full_at_the_start_still_shows_what_was_noted_on_it(outbox, opened):
+    outbox.append([event("requested")], keep=note())
+    found = outbox.path.parent / "found"
+    found.mkdir()
+    # as a killed Hub leaves it on a machine that was started anew
+    for name in ("outbox.sqlite", "outbox.sqlite-wal"):
+        shutil.copy(outbox.path.parent / name, found)
+    with full_disk():
+        again = opened(found / "outbox.sqlite")
+        assert again.notes() == [note()]
+        again.append([event("failed", 3)], drop=1)
+    assert again.save()
+    assert again.notes() == []
+    assert seconds_waiting(again) == ["00", "03"]
+
+
 def test_what_the_disk_refuses_can_be_delivered_from_memory(outbox):
     with full_disk():
         for seconds in range(4):

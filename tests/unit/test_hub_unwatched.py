@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from builders import T0, at
 from hub_process import until
+from jupyterhub.objects import Server
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
 
+from jupyterhub_metrics.hub import unwatched
 from jupyterhub_metrics.hub.actor import HUB_POLL, current_actor
 from jupyterhub_metrics.hub.unwatched import LOOKS, Unwatched
 
@@ -23,13 +29,14 @@ class HubsServer:
     def __init__(self, status: int | None) -> None:
         self.name = "work"
         self._log_name = "ada:work"
+        self.server: Server | None = None
         self.status = status
         self.orm_spawner = SimpleNamespace(id=1, started=T0)
         self.active, self.pending = True, ""
         self._callbacks: list[Any] = []
         self.polls = 0
         self.ended_by: list[str | None] = []
-        self.user = SimpleNamespace(stop=self._stop)
+        self.user = SimpleNamespace(stop=self._stop, settings={})
 
     async def poll(self) -> int | None:
         self.polls += 1
@@ -39,6 +46,26 @@ class HubsServer:
         assert server_name == self.name
         self.active = False
         self.ended_by.append(current_actor())
+
+
+class Process:
+    """What listens at the server's address, once it does."""
+
+    def __init__(self) -> None:
+        self._sockets = bind_sockets(0, "127.0.0.1")
+        port = self._sockets[0].getsockname()[1]
+        self.address = Server(ip="127.0.0.1", port=port, base_url="/user/ada/work/")
+        self._http = HTTPServer(Application([("/user/ada/work/api", RequestHandler)]))
+
+    def listen(self) -> None:
+        """A 405 is an answer."""
+        self._http.add_sockets(self._sockets)
+
+    async def close(self) -> None:
+        self._http.stop()
+        for socket in self._sockets:
+            socket.close()
+        await self._http.close_all_connections()
 
 
 class Found:
@@ -64,11 +91,34 @@ async def test_one_that_is_gone_is_ended_as_by_the_hubs_poll(found: Found) -> No
     assert not found.serving
 
 
-async def test_one_that_is_there_is_told_of(found: Found) -> None:
+@pytest.fixture
+async def process() -> AsyncIterator[Process]:
+    made = Process()
+    yield made
+    await made.close()
+
+
+async def test_one_that_answers_is_told_of(found: Found, process: Process) -> None:
+    process.listen()
     server = HubsServer(status=None)
+    server.server = process.address
     await found.conclude(server)
     assert found.serving == [server]
     assert not server.ended_by
+
+
+async def test_one_that_is_there_and_does_not_answer_yet_is_looked_at_again(
+    found: Found, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unwatched, "ANSWER_SECONDS", 0.05)
+    server = HubsServer(status=None)
+    server.server = process.address
+    found.unwatched.look_after(server)
+    await until(lambda: server.polls > 1, "it was asked more than once")
+    assert not found.serving
+    process.listen()
+    await until(lambda: not found.unwatched.looking, "it is concluded")
+    assert found.serving == [server]
 
 
 async def test_one_that_the_hub_waits_for_is_left_to_it(found: Found) -> None:

@@ -242,6 +242,14 @@ def test_while_the_cluster_is_silent_no_pod_is_ended_by_the_hubs_word() -> None:
     assert [one.corrections for one in found] == [(), (), ()]
 
 
+def test_what_only_polls_saw_may_be_a_pod_of_the_cluster_that_is_silent() -> None:
+    silent = [(hub_view(300), None), (hub_view(600), None), (hub_view(900), None)]
+    polled, told = session(recorded=False), session("bob")
+    found = rounds(*silent, sessions=[polled, told], pods_expected=True)
+    assert [one.waiting for one in found] == [{polled.id, told.id}, {polled.id}, {polled.id}]
+    assert only(found[1]).session_id == told.id, "its recorder told of no pod"
+
+
 def test_a_pod_of_the_session_before_is_not_this_ones() -> None:
     old = pod(created_at=at(1), finished_at=at(50), finish_reason="Error")
     [found] = rounds(
@@ -370,3 +378,26 @@ def test_a_pod_that_was_seen_to_be_the_sessions_stays_its_own() -> None:
     assert [event.kind for event in first.corrections] == ["corrected"], "its node"
     assert (only(second).source, only(second).reason) == ("container", "oom_killed")
     assert bounds(only(second)) == (at(40), at(40), at(40))
+
+
+def test_where_the_hubs_clock_was_set_back_a_pod_is_the_shown_servers() -> None:
+    # the later start is dated an hour before the earlier one, whose end nobody told
+    earlier, later = session(alive_at=at(70)), session(started=-3500)
+    newer = pod(uid="new", created_at=at(75), running_since=at(76))
+    [found] = rounds(
+        (hub_view(600, [server(started=-3500)]), pod_view(600, [newer])),
+        sessions=[earlier, later],
+    )
+    assert {one: pod.uid for one, pod in found.pod_of.items()} == {later.id: "new"}
+    assert counted(found) == {"missing": 1}
+
+
+def test_where_the_hubs_clock_was_set_back_a_pod_that_was_seen_before_stays_its_sessions() -> None:
+    earlier, later = session(alive_at=at(70)), session(started=-3500)
+    older = pod(created_at=at(60), running_since=at(61))
+    [found] = rounds(
+        (hub_view(600, [server(started=-3500)]), pod_view(600, [older])),
+        sessions=[earlier, later],
+    )
+    assert list(found.pod_of) == [earlier.id]
+    assert counted(found) == {"outlived": 1}
