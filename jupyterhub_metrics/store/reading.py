@@ -157,6 +157,14 @@ class HowSeen:
     unseen_ends: int
 
 
+@dataclass(frozen=True)
+class PseudonymKey:
+    """The key of pseudonyms, as the two padded blocks of HMAC-SHA-256 (RFC 2104)."""
+
+    inner_pad: bytes
+    outer_pad: bytes
+
+
 SessionPlace = tuple[datetime, UUID]
 """Start and id of the last session of the page before."""
 
@@ -363,6 +371,11 @@ class Reading:
         """Hub and name of everyone who ever had a server, in no order."""
         rows = await self._fetch("usernames_of_hubs", list(hubs))
         return [(row["hub"], row["username"]) for row in rows]
+
+    async def pseudonym_key(self) -> PseudonymKey:
+        """What turns names into the pseudonyms that the database's reader sees."""
+        [row] = await self._fetch("pseudonym_key")
+        return PseudonymKey(*row.values())
 
     async def how_seen(
         self, hubs: Sequence[str], since: datetime, until: datetime

@@ -278,6 +278,10 @@ ORDER BY server_name;
 -- Everyone of the Hubs $1 who had a server.
 SELECT DISTINCT hub, username FROM servers WHERE hub = ANY ($1::text[]);
 
+-- name: pseudonym_key
+-- What turns names into pseudonyms.
+SELECT inner_pad, outer_pad FROM pseudonym_key;
+
 -- name: how_sessions_were_seen
 -- How the sessions that began lately became known.
 -- Of the Hubs $1 in [$2, $3): how many, how many concluded in some part, how many unseen ends.

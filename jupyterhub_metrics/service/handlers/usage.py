@@ -27,7 +27,7 @@ class UsageHandler(VisitedPage):
     async def show(self, *names: str) -> None:
         viewer = self.viewer
         shown = names[0] if names else viewer.name
-        question, period = self.question()
+        question, period = await self.question()
         hub, reading = question.hub, question.reading
         name = await self.wiring.privacy.name_of(reading, viewer, hub, shown)
         viewer.require_user(shown if name is None else name, hub)
