@@ -179,12 +179,15 @@ ORDER BY started_at DESC, id DESC;
 -- What a drawing shows of one user's sessions, newest first.
 -- Of the user $2 of the Hub $1, those that overlap [$3, $4), of the server $5 or of all, at most $6.
 SELECT
-    servers.server_name, requests.display_name, session.state::text, session.started_at,
+    servers.server_name,
+    -- looked up by its id, whatever the planner believes
+    (SELECT display_name FROM requests WHERE requests.id = session.request_id) AS display_name,
+    session.state::text,
+    session.started_at,
     session.ended_at
 FROM servers
 CROSS JOIN LATERAL sessions_of_span(
     ROW(servers.id, $3::timestamptz, $4::timestamptz)::usage_span) AS session
-JOIN requests ON requests.id = session.request_id
 WHERE servers.hub = $1
     AND servers.username = $2
     AND ($5::text IS NULL OR servers.server_name = $5)
