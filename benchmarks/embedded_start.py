@@ -27,19 +27,20 @@ async def start(folder: Path) -> float:
     return took
 
 
-async def measure(rounds: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="jhm-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        print(f"first start, with the schema: {await start(folder):.1f} s")
-        later = [await start(folder) for _ in range(rounds)]
-        print(f"{rounds} later ones: {min(later):.2f} to {max(later):.2f} s")
+async def measure(folder: Path, rounds: int) -> None:
+    print(f"first start, with the schema: {await start(folder):.1f} s")
+    later = [await start(folder) for _ in range(rounds)]
+    print(f"{rounds} later ones: {min(later):.2f} to {max(later):.2f} s")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    asyncio.run(measure(parser.parse_args().rounds))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="jhm-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        asyncio.run(measure(folder, options.rounds))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
 """Measures pages and API on a year of truth: how long they take, how many a second, how large.
 
     python benchmarks/pages.py [--users N] [--sessions N] [--days N] [--dsn-file FILE]
+    python benchmarks/pages.py --many-users 100000
 
 Ingests the year (see year.py) into the embedded PostgreSQL, or takes the database in --dsn-file,
 which holds it already, lets upkeep count and summarise, and serves pages from one process with a
 login that costs nothing. Times are those between request and answer within that process; beside
-them its processor's time, which other work on the machine changes less.
+them its processor's time, which other work on the machine changes less. With --many-users, only the
+operator's table, of so many users of whom nothing but days of usage is made up (many_users.sql).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import sys
@@ -21,7 +24,9 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+import asyncpg
 import store_year
 import year
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
@@ -39,6 +44,11 @@ ROUNDS = 60
 GROUPS = 60
 
 
+def noon_of_the_last_day(days: int) -> datetime:
+    """The moment at which pages are asked: all days before it are closed."""
+    return year.BEGIN + timedelta(days=days - 1, hours=12)
+
+
 async def prepare(dsn: str, options: argparse.Namespace) -> None:
     store = await open_store(dsn)
     runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
@@ -49,7 +59,7 @@ async def prepare(dsn: str, options: argparse.Namespace) -> None:
         for number in range(GROUPS)
     }
     await store.record_memberships(year.HUB, groups, year.BEGIN)
-    await store_year.upkeep(store, year.BEGIN + timedelta(days=options.days + 4))
+    await store_year.upkeep(store, noon_of_the_last_day(options.days))
     await store.close()
 
 
@@ -144,7 +154,7 @@ async def run(dsn: str, options: argparse.Namespace) -> None:
     if options.dsn_file is None:
         await prepare(dsn, options)
     dice = random.Random(1)
-    now = year.BEGIN + timedelta(days=options.days * 0.95, hours=12)
+    now = noon_of_the_last_day(options.days)
     logins = Logins()
     runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
     names = dice.choices(sorted({run.username for run in runs}), k=ROUNDS)
@@ -170,10 +180,47 @@ async def run(dsn: str, options: argparse.Namespace) -> None:
         await rate(http, pages, operator)
 
 
+async def run_with_many_users(dsn: str, options: argparse.Namespace) -> None:
+    """Two months of so many users, in a database with nothing else."""
+    if options.dsn_file is None:
+        await (await open_store(dsn)).close()
+        statements = Path(__file__).with_name("many_users.sql").read_text()
+        connection = await asyncpg.connect(dsn)
+        await connection.execute(statements.format(users=options.many_users), timeout=None)
+        await connection.close()
+    logins = Logins()
+    now = noon_of_the_last_day(year.DAYS)
+    async with logins.listening(), served(dsn, now, logins) as (url, http):
+        operator = logins.log_in("operator", admin=True)
+        table = f"{url}users?month=2025-"
+        for name, asked in {
+            "this month": [""],
+            "the month before": [f"{table}11"],
+            "by any column": [
+                f"{table}12&sort={column}"
+                for column in ("username", "-gpu_hours", "gib_hours", "-starts", "-username")
+            ],
+            "part of many names": [f"{table}12&search=person00"],
+            "part of one name": [f"{table}12&search=person031415"],
+            "part of an e-mail or name": [
+                f"{table}12&search=31415@campus",
+                f"{table}12&search=abc",
+            ],
+        }.items():
+            urls = [one or f"{url}users" for one in asked] * 10
+            await measure(http, f"{options.many_users:,} users, {name}", urls, operator)
+        urls = [f"{url}api/v1/users?limit=1000&since=2025-12-01"]
+        for _ in range(20):
+            answer = await http.fetch(urls[-1], headers=operator)
+            query = urlencode({"cursor": json.loads(answer.body)["next"]})
+            urls.append(f"{url}api/v1/users?limit=1000&since=2025-12-01&{query}")
+        await measure(http, "API: 1,000 users on each of 20 pages", urls, operator)
+
+
 async def main_with(options: argparse.Namespace) -> None:
     given = options.dsn_file.read_text().strip() if options.dsn_file else None
     async with store_year.database(given) as dsn:
-        await run(dsn, options)
+        await (run_with_many_users if options.many_users else run)(dsn, options)
 
 
 def main() -> None:
@@ -181,6 +228,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=year.USERS)
     parser.add_argument("--sessions", type=int, default=year.SESSIONS)
     parser.add_argument("--days", type=int, default=year.DAYS)
+    parser.add_argument("--many-users", type=int, default=0)
     parser.add_argument("--dsn-file", type=Path)
     asyncio.run(main_with(parser.parse_args()))
 

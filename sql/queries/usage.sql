@@ -115,17 +115,23 @@ SELECT day, server_id FROM usage_differences(usage_day($1), usage_day($2));
 -- Months and summarised days that are not what usage_days says.
 SELECT month AS day, 'month' AS rollup
 FROM (
-    SELECT month, account_id, description_id, running_microseconds, starts, failures
+    SELECT
+        month, account_id, description_id, running_microseconds, waiting_microseconds,
+        active_microseconds, active_known, starts, failures
     FROM usage_months
     UNION ALL
     SELECT
         date_trunc('month', day::timestamp)::date, account_id, description_id,
-        -running_microseconds, -starts, -failures
+        -running_microseconds, -waiting_microseconds, -coalesce(active_microseconds, 0),
+        -(active_microseconds IS NOT NULL)::integer, -starts, -failures
     FROM usage_days
     JOIN servers ON servers.id = server_id
 ) AS sides
 GROUP BY month, account_id, description_id
-HAVING (sum(running_microseconds), sum(starts), sum(failures)) <> (0, 0, 0)
+HAVING (
+    sum(running_microseconds), sum(waiting_microseconds), sum(active_microseconds),
+    sum(active_known), sum(starts), sum(failures)
+) <> (0, 0, 0, 0, 0, 0)
 UNION
 SELECT coalesce(kept.day, counted.day), 'summary'
 FROM usage_summary AS kept

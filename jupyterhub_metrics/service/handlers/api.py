@@ -51,10 +51,9 @@ class ResourceHandler(VisitedHandler, JSONHandler):
         place = None
         if "cursor" in values:
             place = self.wiring.cursors.read(self._bound(resource), asked, values["cursor"])
-        viewer = self.viewer
-        question = Question(
-            viewer, values, self.store.reading, self.wiring.privacy, self.wiring.clock(), place
-        )
+        viewer, reading, privacy = self.viewer, self.store.reading, self.wiring.privacy
+        await privacy.learn(reading)
+        question = Question(viewer, values, reading, privacy, self.wiring.clock(), place)
         answer = await resource.ask(question)
         self.note_visit(viewer, user=values.get("user"), group=values.get("group"))
         self._send(resource, answer, asked, kind)
