@@ -420,7 +420,7 @@ def test_a_phone_needs_no_sideways_scrolling(person: Named, username: str, path:
     try:
         one.open(path)
         assert one.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        one.keep_picture(f"phone-{path.split('/')[0] or 'usage'}")
+        one.keep_picture(f"phone-{path.split('/')[0] or 'mine'}")
     finally:
         one.page.set_viewport_size(DESKTOP)
 

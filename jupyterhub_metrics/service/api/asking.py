@@ -249,7 +249,6 @@ def _user_row(question: Question, row: UserRow) -> Row:
 
 
 def _user_place(row: UserRow, order: UserOrder) -> list[Any]:
-    # a cursor can be read by who holds it: names only where names are sorted by
     name = row.username if order.column == "username" else ""
     return [row.sort_key, name, row.hub, row.person_id]
 
