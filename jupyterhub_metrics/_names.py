@@ -11,6 +11,8 @@ CONFIG_VARIABLE: Final = "JUPYTERHUB_METRICS_CONFIG"
 DATA_DIR_VARIABLE: Final = "JUPYTERHUB_METRICS_DATA_DIR"
 DSN_FILE_VARIABLE: Final = "JUPYTERHUB_METRICS_DSN_FILE"
 HUB_NAME_VARIABLE: Final = "JUPYTERHUB_METRICS_HUB_NAME"
+SAMPLES_URL_VARIABLE: Final = "JUPYTERHUB_METRICS_SAMPLES_URL"
+"""Where a user's server posts samples: in the Hub's environment, and then in the server's."""
 
 SCRAPE_SCOPE: Final = "custom:jupyterhub-metrics:scrape"
 """The Hub's scope whose holders may read metrics, where the service is told so."""

@@ -1,7 +1,8 @@
 """A Docker daemon that tells of containers over a Unix socket, in the format of its Engine API.
 
-The answers are written from the API's reference (v1.48): ``/containers/{id}/json`` and
-``/containers/{id}/stats``, with control groups of version 1 and of version 2.
+The answers are written from the API's reference (v1.48): ``/containers/json``,
+``/containers/{id}/json`` and ``/containers/{id}/stats``, with control groups of version 1 and of
+version 2.
 """
 
 from __future__ import annotations
@@ -122,6 +123,9 @@ class FakeDocker:
                 if path == "/_ping":
                     self._send(200, b"OK")
                     return
+                if path.partition("?")[0] == "/containers/json":
+                    self._send(200, json.dumps(daemon.running()).encode())
+                    return
                 match = re.match(r"/containers/([^/]+)/(json|stats)(\?|$)", path)
                 found = daemon.find(match[1]) if match else None
                 if match is None or found is None:
@@ -157,6 +161,14 @@ class FakeDocker:
         known = {**copy.deepcopy(INSPECTED), "Name": f"/{name}", **inspected}
         told = {**copy.deepcopy(stats), "name": f"/{name}", "id": known["Id"]}
         self.containers[name] = (known, told)
+
+    def running(self) -> list[dict[str, Any]]:
+        """The list of containers that run, in which each name has a slash before it."""
+        return [
+            {"Id": known["Id"], "Names": [known["Name"], f"/linked{known['Name']}"]}
+            for known, _ in self.containers.values()
+            if known["State"]["Running"]
+        ]
 
     def find(self, asked: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """By name, or by the beginning of an id, as Docker does."""

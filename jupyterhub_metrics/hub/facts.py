@@ -41,9 +41,7 @@ def read_facts(
         "profile": lambda: _profile(spawner),
         "user_options": lambda: allowed_options(spawner.user_options, option_patterns),
         "image": lambda: _text(getattr(spawner, "image", None)),
-        "pod_name": lambda: _text(
-            getattr(spawner, "pod_name", None) or getattr(spawner, "object_name", None)
-        ),
+        "pod_name": lambda: _text(_container_name(spawner)),
         "namespace": lambda: _text(getattr(spawner, "namespace", None)),
         "node": lambda: _node(spawner),
         "cpu_guarantee_cores": lambda: _number(getattr(spawner, "cpu_guarantee", None)),
@@ -182,12 +180,21 @@ def count_gpus(resources: Mapping[str, Any], patterns: Iterable[str]) -> float |
     return float(total) if total else None
 
 
+def _container_name(spawner: Any) -> str | None:
+    """What a sampler on the node finds it by: a pod, a container of Docker's, a unit of systemd."""
+    for attribute in ("pod_name", "object_name", "container_name"):
+        if name := getattr(spawner, attribute, None):
+            return str(name)
+    unit = getattr(spawner, "unit_name", None)
+    return f"{str(unit).removesuffix('.service')}.service" if unit else None
+
+
 def _node(spawner: Any) -> str | None:
     reflector = getattr(spawner, "pod_reflector", None)
     if reflector is not None:
         pod = reflector.pods.get(f"{spawner.namespace}/{spawner.pod_name}") or {}
         return _text((pod.get("spec") or {}).get("nodeName"))
-    if isinstance(getattr(spawner, "pid", None), int):
-        # A process beside the Hub runs where the Hub runs.
+    if isinstance(getattr(spawner, "pid", None), int) or getattr(spawner, "unit_name", None):
+        # A process or a unit beside the Hub runs where the Hub runs.
         return _text(socket.gethostname())
     return None

@@ -20,12 +20,14 @@ from jupyterhub.utils import url_path_join
 
 from .. import _data
 from .._names import DATA_DIR_VARIABLE, DSN_FILE_VARIABLE, HUB_NAME_VARIABLE, SERVICE_NAME
+from ..errors import ConfigurationError
 from . import summary
 from .actor import HUB_SHUTDOWN, HUB_START, acting, actor_of
 from .recorder import MetricsRecorder
 from .recorder_settings import DEFAULT_HUB_NAME
 from .rejection import Request, requesting
 from .runs import SpawnerRow
+from .samples_address import OF_SERVICE, SAMPLES_PATH, checked_samples_url
 from .secret_files import write_dsn
 from .spawner import RECORDER_SETTING, RecordingSpawner, recording
 
@@ -226,7 +228,9 @@ def start_recorder(app: Any) -> MetricsRecorder | None:
         recorder.open()
         app.tornado_settings[RECORDER_SETTING] = recorder
         token_file = Path(recorder.data_dir).resolve() / "secrets" / "events_token"
-        recorder.start_delivery(_events_url(app, recorder), token_file)
+        # straight to the service, not through the proxy
+        recorder.start_delivery(_endpoint(app, recorder.service_url, "api/v1/events"), token_file)
+        recorder.samples_address = _samples_address(app, recorder)
     except Exception:
         app.log.exception(
             "jupyterhub-metrics could not start its recorder; this Hub runs and is not recorded"
@@ -307,12 +311,24 @@ def _hand_over_dsn(app: Any, data_dir: Path) -> None:
         )
 
 
-def _events_url(app: Any, recorder: MetricsRecorder) -> str:
-    """The recorder posts straight to the service, not through the proxy."""
-    url = str(recorder.service_url)
+def _endpoint(app: Any, url: str, path: str) -> str:
+    """A path of the service's, where it answers itself or where the Hub's proxy does."""
     if urlsplit(url).path in ("", "/"):
         url = url_path_join(url, app.base_url, "services", SERVICE_NAME)
-    return str(url_path_join(url, "api/v1/events"))
+    return str(url_path_join(url, path))
+
+
+def _samples_address(app: Any, recorder: MetricsRecorder) -> str:
+    """What servers are told; empty if the setting is, or is wrong: a Hub starts all the same."""
+    try:
+        told = checked_samples_url(recorder.samples_url)
+    except ConfigurationError as error:
+        app.log.error("jupyterhub-metrics: %s; servers are given no address", error)
+        return ""
+    if told == OF_SERVICE:
+        return _endpoint(app, recorder.service_url, SAMPLES_PATH)
+    whole = urlsplit(told).path not in ("", "/")
+    return told if whole or not told else _endpoint(app, told, SAMPLES_PATH)
 
 
 def _dialect(app: Any) -> str:

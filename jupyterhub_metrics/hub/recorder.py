@@ -54,6 +54,7 @@ class MetricsRecorder(RecorderSettings):
         super().__init__(**kwargs)
         self.outbox = outbox or Outbox(Path(self.data_dir).resolve() / "outbox.sqlite", self.log)
         self.faults = 0
+        self.samples_address = ""
         self._wall = wall
         self._runs = Runs(self.outbox, self.hub_name, wall, monotonic, dialect)
         self._alive = AliveNotes(self.outbox, later)

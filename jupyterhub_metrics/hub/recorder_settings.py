@@ -31,6 +31,14 @@ class RecorderSettings(LoggingConfigurable):
         """,
     ).tag(config=True)
 
+    samples_url = Unicode(
+        help="""Where users' servers post samples of what they use, as they reach it: the address
+        of the Hub's proxy, for example ``http://proxy-public``, or ``service`` for the service's
+        own, which servers on the Hub's machine reach. Every server is given it in the variable
+        ``JUPYTERHUB_METRICS_SAMPLES_URL``, unless its environment has one. Without a path, the
+        Hub's ``base_url`` and the service's prefix are added. Empty: servers are given none.""",
+    ).tag(config=True)
+
     allowed_user_options = List(
         Unicode(),
         default_value=["profile", "profile-option-*", "image"],

@@ -18,6 +18,7 @@ from .._names import (
     DSN_FILE_VARIABLE,
     HUB_NAME_VARIABLE,
     READ_SCOPE,
+    SAMPLES_URL_VARIABLE,
     SCRAPE_SCOPE,
     SERVICE_NAME,
 )
@@ -33,6 +34,7 @@ from .hooks import (
     template_folder,
 )
 from .recorder_settings import DEFAULT_DATA_DIR, DEFAULT_HUB_NAME
+from .samples_address import checked_samples_url
 from .secret_files import dsn_file, ensure_secrets
 
 DEFAULT_SERVICE_PORT = 10180
@@ -69,6 +71,7 @@ def setup(
     service_url: str | None = None,
     service_config: str | os.PathLike[str] | None = None,
     dsn: str | None = None,
+    samples_url: str | None = None,
 ) -> None:
     """Make the Hub that ``c`` configures record itself. Call it last; calling it twice is once.
 
@@ -85,6 +88,9 @@ def setup(
       ``JUPYTERHUB_METRICS_CONFIG``, else none.
     - ``dsn``: the database; else ``JUPYTERHUB_METRICS_DSN``, else ``DB_HOST``, ``DB_PORT``,
       ``DB_NAME``, ``DB_USER`` and ``DB_PASSWORD``; none of them: the embedded PostgreSQL.
+    - ``samples_url``: where users' servers post samples, as they reach it, or ``service``; else
+      ``c.MetricsRecorder.samples_url``, else ``JUPYTERHUB_METRICS_SAMPLES_URL``, else they are
+      given no address.
 
     Writes its secrets (mode 0600 in a folder of 0700) and nothing else, and only those that do not
     exist yet; the DSN is written when the Hub starts. Raises ConfigurationError, one line, when a
@@ -95,8 +101,12 @@ def setup(
     given = {
         "hub_name": hub_name or os.environ.get(HUB_NAME_VARIABLE),
         "data_dir": data_dir or os.environ.get(DATA_DIR_VARIABLE),
+        "samples_url": checked_samples_url(
+            samples_url or os.environ.get(SAMPLES_URL_VARIABLE) or ""
+        ),
     }
-    for setting, argument in (("hub_name", hub_name), ("data_dir", data_dir)):
+    arguments = {"hub_name": hub_name, "data_dir": data_dir, "samples_url": samples_url}
+    for setting, argument in arguments.items():
         if given[setting] and (argument or setting not in section):
             section[setting] = str(given[setting])
     name = _checked_name(section.get("hub_name", DEFAULT_HUB_NAME))

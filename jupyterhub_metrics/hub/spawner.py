@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyterhub.utils import maybe_future
 
+from .._names import SAMPLES_URL_VARIABLE
 from .actor import HUB_POLL, acting
 
 if TYPE_CHECKING:
@@ -35,6 +36,13 @@ class RecordingSpawner:
     recorded_class: type
     notifying: int = 0
     """How many polls wait for what the Hub does about the end that they found."""
+
+    def get_env(self) -> Any:
+        environment = super().get_env()  # type: ignore[misc]
+        recorder = recorder_of(self)
+        if recorder and recorder.samples_address and isinstance(environment, dict):
+            environment.setdefault(SAMPLES_URL_VARIABLE, recorder.samples_address)
+        return environment
 
     async def run_auth_state_hook(self, auth_state: Any) -> None:
         if recorder := recorder_of(self):

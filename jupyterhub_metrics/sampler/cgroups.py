@@ -106,6 +106,16 @@ class CgroupReader:
         """Whether there is a group of this path in any hierarchy."""
         return any(Path(f"{root}/{path}").is_dir() for root in self.mounts.roots)
 
+    def paths(self, pattern: str) -> list[str]:
+        """The groups whose path fits a pattern with ``*``, which stands for no ``/``."""
+        found = {
+            str(place.relative_to(root))
+            for root in self.mounts.roots
+            for place in Path(root).glob(pattern)
+            if place.is_dir()
+        }
+        return sorted(found)
+
     def read(self, path: str) -> ContainerReading | None:
         """What the group at ``path``, relative to the hierarchies, has used; None if it is gone."""
         group = self._groups.get(path)

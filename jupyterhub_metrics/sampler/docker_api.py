@@ -73,16 +73,23 @@ class DockerApi:
             return None
         name = quote(str(found.get("Id") or container), safe="")
         stats = self._get(f"/containers/{name}/stats?stream=false&one-shot=true")
-        return None if stats is None else reading_of(found, stats, self._seconds())
+        return reading_of(found, stats, self._seconds()) if isinstance(stats, dict) else None
 
     def inspect(self, container: str) -> dict[str, Any] | None:
         """What Docker knows of the container; None if there is none.
 
         Raises SourceUnavailable.
         """
-        return self._get(f"/containers/{quote(container, safe='')}/json")
+        found = self._get(f"/containers/{quote(container, safe='')}/json")
+        return found if isinstance(found, dict) else None
 
-    def _get(self, path: str) -> dict[str, Any] | None:
+    def names(self) -> list[str]:
+        """The names of the containers that run. Raises SourceUnavailable."""
+        listed = self._get("/containers/json")
+        told = [one.get("Names") for one in listed or () if isinstance(one, Mapping)]
+        return [str(names[0]).lstrip("/") for names in told if isinstance(names, list) and names]
+
+    def _get(self, path: str) -> dict[str, Any] | list[Any] | None:
         connection = self._connection()
         try:
             connection.request("GET", path, headers={"Host": "docker"})
@@ -91,7 +98,7 @@ class DockerApi:
             if answer.status == 404:
                 return None
             value = json.loads(body) if answer.status == 200 else None
-            if isinstance(value, dict):
+            if isinstance(value, dict | list):
                 return value
             raise self._silent(f"status {answer.status}")
         except (OSError, http.client.HTTPException, ValueError) as error:

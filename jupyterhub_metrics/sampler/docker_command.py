@@ -51,7 +51,26 @@ class DockerCommand:
         stats = self._ask("stats", "--no-stream", "--format", "{{json .}}", "--", container)
         return None if stats is None else reading_of_stats(found, stats, self._seconds())
 
+    def names(self) -> list[str]:
+        """The names of the containers that run. Raises SourceUnavailable."""
+        told = self._run("ps", "--no-trunc", "--format", "{{.Names}}")
+        # behind a comma is how others link to it
+        return [line.partition(",")[0] for line in (told or "").splitlines() if line]
+
     def _ask(self, *arguments: str) -> Mapping[str, Any] | None:
+        output = self._run(*arguments)
+        if output is None:
+            return None
+        try:
+            told = json.loads(output)
+        except ValueError:
+            raise self._silent("an answer that is no JSON") from None
+        if isinstance(told, list):
+            told = told[0] if told else None
+        return told if isinstance(told, dict) else None
+
+    def _run(self, *arguments: str) -> str | None:
+        """What the command says; None if it knows no such container."""
         try:
             done = subprocess.run(
                 [self._command, *arguments],
@@ -66,13 +85,7 @@ class DockerCommand:
             if "no such" in done.stderr.lower():
                 return None
             raise self._silent((done.stderr.strip().splitlines() or ["no reason"])[-1])
-        try:
-            told = json.loads(done.stdout)
-        except ValueError:
-            raise self._silent("an answer that is no JSON") from None
-        if isinstance(told, list):
-            told = told[0] if told else None
-        return told if isinstance(told, dict) else None
+        return done.stdout
 
     def _silent(self, found: str) -> SourceUnavailable:
         return SourceUnavailable(

@@ -68,6 +68,18 @@ class Measuring:
             )
         return found
 
+    def containers_like(self, pattern: str) -> list[str]:
+        """The running containers that a name with ``*`` fits."""
+        return self._containers.like(pattern)
+
+    def known_as(self, container: str) -> str:
+        """How whoever started a container calls it."""
+        return self._containers.known_as(container)
+
+    def forget(self, container: str) -> None:
+        """Let go of a container that is read no more."""
+        self._containers.forget(container)
+
     def container(
         self,
         container_name: str,

@@ -6,17 +6,18 @@ Blocking: files of the kernel, and Docker where a container is only Docker's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any
 
 from ..errors import MetricsError
 from .cgroups import CgroupReader
-from .containers import ContainerReading, use_between
+from .containers import ContainerReading, ContainerUse, use_between
 from .gpus import Gpu, GpuReader, use_of
 from .host import HostReading
 from .measuring import Measuring
-from .pods import NodePods, Pod
+from .pods import LOOK_SECONDS, NodePods, Pod
 from .samples import Sample
 
 log = logging.getLogger(__name__)
@@ -24,10 +25,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PodUse:
-    """What a user's pod used, told to the session that it runs. ``sampled_at`` is in seconds since
-    1970, cores in seconds a second; None where it is not known."""
+    """What a user's pod or container used, told to the session that it runs.
 
-    namespace: str
+    A container has no namespace, and the name by which its session knows it. ``sampled_at`` is in
+    seconds since 1970, cores in seconds a second; None where it is not known.
+    """
+
+    node_name: str
+    namespace: str | None
     pod_name: str
     sampled_at: int
     interval_seconds: float
@@ -50,7 +55,10 @@ class Found:
 
 
 class Rounds:
-    """Keeps the last readings of the node, of the containers that were named, and of pods."""
+    """Keeps the last readings of the node, of the containers that were named, and of pods.
+
+    A name with ``*`` stands for all containers that it fits, looked for anew every 15 s.
+    """
 
     def __init__(
         self,
@@ -60,9 +68,15 @@ class Rounds:
         pods: NodePods | None = None,
         groups: CgroupReader | None = None,
         gpus: GpuReader | None = None,
+        seconds: Callable[[], float] = monotonic,
     ) -> None:
         self._measuring = measuring
-        self._containers = tuple(containers)
+        named = tuple(containers)
+        self._named = tuple(name for name in named if "*" not in name)
+        self._patterns = tuple(name for name in named if "*" in name)
+        self._found: tuple[str, ...] = ()
+        self._seconds = seconds
+        self._looked = -LOOK_SECONDS
         self._pods = pods
         self._groups = groups
         self._gpus = gpus
@@ -80,9 +94,11 @@ class Rounds:
 
     def containers(self) -> Found:
         """The samples of all containers that were there now and at the reading before."""
-        named = [sample for name in self._containers if (sample := self._one(name)) is not None]
-        uses = self._of_pods()
-        return Found((*named, *(sample for sample, _ in uses)), tuple(use for _, use in uses))
+        self._look()
+        names = dict.fromkeys((*self._named, *self._found))
+        named = [found for name in names if (found := self._one(name)) is not None]
+        uses = [*named, *self._of_pods()]
+        return Found(tuple(sample for sample, _ in uses), tuple(use for _, use in uses))
 
     def close(self) -> None:
         self._measuring.close()
@@ -91,12 +107,25 @@ class Rounds:
         if self._gpus is not None:
             self._gpus.close()
 
-    def _one(self, name: str) -> Sample | None:
+    def _look(self) -> None:
+        """Finds the containers that the patterns fit, and lets go of those that are gone."""
+        if not self._patterns or self._seconds() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = self._seconds()
+        found = tuple(
+            name for pattern in self._patterns for name in self._measuring.containers_like(pattern)
+        )
+        for name in {*self._found} - {*found, *self._named}:
+            self._last.pop(name, None)
+            self._measuring.forget(name)
+        self._found = found
+
+    def _one(self, name: str) -> tuple[Sample, PodUse] | None:
         try:
             reading, source = self._measuring.read_container(name)
         except MetricsError as error:
             self._last.pop(name, None)
-            if name not in self._absent:
+            if name in self._named and name not in self._absent:
                 self._absent.add(name)
                 log.warning("%s; it is sampled once it runs", error)
             return None
@@ -105,7 +134,9 @@ class Rounds:
         self._last[name] = reading
         if before is None:
             return None
-        return self._measuring.container(name, before, reading, source)
+        sample = self._measuring.container(name, before, reading, source)
+        known_as = self._measuring.known_as(name)
+        return sample, self._use(sample, None, known_as, use_between(before, reading))
 
     def _of_pods(self) -> list[tuple[Sample, PodUse]]:
         if self._pods is None or self._groups is None:
@@ -133,14 +164,20 @@ class Rounds:
         sample = self._measuring.container(pod.container_name, before, reading, "cgroup")
         use = use_between(before, reading)
         gpu = use_of(gpus, self._groups.processes(pod.path)) if gpus else None
-        return sample, PodUse(
-            namespace=pod.namespace,
-            pod_name=pod.name,
+        return sample, replace(
+            self._use(sample, pod.namespace, pod.name, use),
+            gpu_pct=None if gpu is None else gpu.used_pct,
+            gpu_memory_bytes=None if gpu is None else gpu.memory_bytes,
+        )
+
+    def _use(self, sample: Sample, namespace: str | None, name: str, use: ContainerUse) -> PodUse:
+        return PodUse(
+            node_name=self._measuring.node_name,
+            namespace=namespace,
+            pod_name=name,
             sampled_at=sample.sample_time,
             interval_seconds=use.seconds,
             memory_bytes=use.memory_bytes,
             cpu_cores=use.cpu_cores,
             oom_kills=use.oom_kills,
-            gpu_pct=None if gpu is None else gpu.used_pct,
-            gpu_memory_bytes=None if gpu is None else gpu.memory_bytes,
         )

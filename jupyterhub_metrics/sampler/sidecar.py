@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from .._lifetime import ask_to_end_with_parent
+from .._names import SAMPLES_URL_VARIABLE
 from ..errors import ConfigurationError, SourceUnavailable
 from .cgroups import CgroupReader
 from .containers import ContainerReading, use_between
@@ -28,7 +29,7 @@ from .processes import ProcessTree
 
 log = logging.getLogger(__name__)
 
-URL_VARIABLE: Final = "JUPYTERHUB_METRICS_SAMPLES_URL"
+URL_VARIABLE: Final = SAMPLES_URL_VARIABLE
 TOKEN_VARIABLE: Final = "JUPYTERHUB_API_TOKEN"  # noqa: S105 - the name of a variable
 KEPT_SAMPLES: Final = 1000
 TIMEOUT_SECONDS: Final = 10.0

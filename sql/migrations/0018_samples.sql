@@ -112,7 +112,8 @@ $$;
 COMMENT ON FUNCTION add_session_samples IS
     'Adds samples to what is known of their sessions; gives how many were new.';
 
--- For samplers on nodes: they know pods, not sessions.
+-- For samplers on nodes: they know pods and containers, not sessions. A container has no namespace;
+-- sessions tell its name as pod_name. What two Hubs may both have started is nobody's.
 CREATE FUNCTION record_pod_samples(samples jsonb) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
@@ -120,22 +121,27 @@ DECLARE
 BEGIN
     WITH told AS (
         SELECT * FROM jsonb_to_recordset(samples) AS one (
-            namespace text, pod_name text, sampled_at double precision,
+            node_name text, namespace text, pod_name text, sampled_at double precision,
             interval_seconds double precision, memory_bytes double precision,
             cpu_cores double precision, oom_kills double precision, gpu_pct double precision,
             gpu_memory_bytes double precision)
     ), runs AS (
         -- a batch may be late: the database was away
         SELECT
-            run.id, run.started_at, run.ended_at, descriptions.namespace, requests.pod_name
+            run.id, run.started_at, run.ended_at, servers.hub, node.word AS node,
+            descriptions.namespace, requests.pod_name
         FROM (
-            SELECT id, started_at, ended_at, description_id, request_id FROM open_sessions
+            SELECT id, started_at, ended_at, server_id, node_id, description_id, request_id
+            FROM open_sessions
             UNION ALL
-            SELECT id, started_at, ended_at, description_id, request_id FROM ended_sessions
+            SELECT id, started_at, ended_at, server_id, node_id, description_id, request_id
+            FROM ended_sessions
             WHERE ended_at > (SELECT to_timestamp(min(sampled_at)) FROM told)
         ) AS run
         JOIN requests ON requests.id = run.request_id
         JOIN descriptions ON descriptions.id = run.description_id
+        JOIN servers ON servers.id = run.server_id
+        LEFT JOIN words AS node ON node.id = run.node_id
         WHERE requests.pod_name = ANY (SELECT pod_name FROM told)
     )
     SELECT array_agg(ROW(
@@ -143,20 +149,27 @@ BEGIN
         gpu_memory_bytes)::session_sample)
     INTO found
     FROM (
-        SELECT DISTINCT ON (told.namespace, told.pod_name, told.sampled_at) runs.id, told.*
+        SELECT DISTINCT ON (told.node_name, told.namespace, told.pod_name, told.sampled_at)
+            runs.id, told.*, min(runs.hub) OVER same = max(runs.hub) OVER same AS of_one_hub
         FROM told
         JOIN runs ON runs.pod_name = told.pod_name
             AND (runs.namespace IS NULL OR runs.namespace = told.namespace)
+            AND (runs.node IS NULL OR told.node_name IS NULL OR runs.node = told.node_name)
             AND runs.started_at <= to_timestamp(told.sampled_at)
             AND (runs.ended_at IS NULL OR runs.ended_at >= to_timestamp(told.sampled_at))
-        ORDER BY told.namespace, told.pod_name, told.sampled_at, runs.started_at DESC
-    ) AS matched;
+        WINDOW same AS (
+            PARTITION BY told.node_name, told.namespace, told.pod_name, told.sampled_at)
+        ORDER BY
+            told.node_name, told.namespace, told.pod_name, told.sampled_at, runs.started_at DESC
+    ) AS matched
+    WHERE of_one_hub;
     RETURN add_session_samples('node', coalesce(found, '{}'));
 END
 $$;
 
 COMMENT ON FUNCTION record_pod_samples IS
-    'Adds what pods used, a JSON array, to the sessions that they run; gives how many were new.';
+    'Adds what pods and containers used, a JSON array, to the sessions that they run; gives how many '
+    'were new.';
 
 -- For the service, on the word of a user's own server.
 CREATE FUNCTION record_server_samples(of_hub text, of_user text, of_server text, samples jsonb)

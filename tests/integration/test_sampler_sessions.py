@@ -26,14 +26,15 @@ def told(
     *,
     username: str = "ada",
     started: datetime = START,
+    hub: str = "campus",
     **rest: Any,
 ) -> Event:
     return Event(
         kind=kind,
-        hub="campus",
+        hub=hub,
         username=username,
         server_name="",
-        session_id=session_id("campus", username, "", started),
+        session_id=session_id(hub, username, "", started),
         started_at=started,
         occurred_at=at,
         source="hub",
@@ -135,6 +136,43 @@ async def test_a_sample_goes_to_the_session_that_ran_then(
     ) == 2  # fmt: skip
     rows = await world.fetch("SELECT * FROM session_resources ORDER BY started_at")
     assert [row["memory_peak_bytes"] for row in rows] == [GIB, 2 * GIB]
+
+
+async def test_a_container_meets_the_session_that_knows_it_by_name(
+    store: Store, postgres_dsn: str
+) -> None:
+    """Where two Hubs may have started it, or its session is on another node, it is nobody's."""
+    unit = {"pod_name": "jupyter-ada-singleuser.service", "node": "n1"}
+    named = {"pod_name": "jupyter-cid"}
+    await store.ingest(
+        [
+            told("requested", facts=unit),
+            told("requested", username="bob", facts={"pod_name": "jupyter-bob"}),
+            told("requested", username="cid", facts=named),
+            told("requested", username="cid", hub="annex", facts=named),
+            told("requested", username="dan", facts={**FACTS, "pod_name": "jupyter-dan"}),
+        ]
+    )
+    connection = await asyncpg.connect(postgres_dsn)
+
+    def sample(name: str, node: str = "n1") -> dict[str, Any]:
+        return pod_sample(1, GIB, 1, namespace=None, pod_name=name, node_name=node)
+
+    async def taken(*samples: dict[str, Any]) -> list[str]:
+        await connection.execute("TRUNCATE session_samples")
+        await record(connection, *samples)
+        rows = await connection.fetch("SELECT username FROM session_resources ORDER BY username")
+        return [row["username"] for row in rows]
+
+    assert await taken(sample("jupyter-ada-singleuser.service"), sample("jupyter-bob")) == [
+        "ada",
+        "bob",
+    ]
+    assert await taken(sample("jupyter-ada-singleuser.service", "n2")) == []
+    assert await taken(sample("jupyter-cid")) == []
+    # a container that has the name of a pod is none
+    assert await taken(sample("jupyter-dan")) == []
+    await connection.close()
 
 
 async def test_a_servers_own_word_counts_only_where_nobody_else_measured(

@@ -213,3 +213,22 @@ def test_a_resource_beyond_all_bounds_is_left_out():
         user=user(), user_options={}, handler=None, cpu_limit=float("inf"), mem_limit=2**63
     )
     assert set(facts_of(spawner)) == {"spawner_class"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "name", "node"),
+    [
+        ({"object_name": "jupyter-ada", "object_id": "f2d1"}, "jupyter-ada", False),
+        ({"container_name": "jupyter-ada"}, "jupyter-ada", False),
+        ({"unit_name": "jupyter-ada-singleuser"}, "jupyter-ada-singleuser.service", True),
+        ({"unit_name": "jupyter-ada.service"}, "jupyter-ada.service", True),
+        ({"object_name": "", "unit_name": None}, None, False),
+    ],
+)
+def test_containers_and_units_are_told_by_the_name_that_a_sampler_finds_them_by(
+    attributes, name, node
+):
+    spawner = SimpleNamespace(user=user(), user_options={}, handler=None, **attributes)
+    facts = facts_of(spawner)
+    assert facts.get("pod_name") == name
+    assert ("node" in facts) == node

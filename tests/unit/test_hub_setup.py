@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from jupyterhub.app import JupyterHub
@@ -16,6 +18,7 @@ from jupyterhub_metrics._names import READ_SCOPE, SCRAPE_SCOPE
 from jupyterhub_metrics.errors import ConfigurationError
 from jupyterhub_metrics.hub import config_file, hooks, setup
 from jupyterhub_metrics.hub.hooks import ACCESS_SCOPE, SERVICE_NAME, merge_user_roles
+from jupyterhub_metrics.hub.recorder import MetricsRecorder
 from jupyterhub_metrics.hub.secret_files import write_dsn
 from jupyterhub_metrics.hub.setup import HANDED_ON, _items
 from jupyterhub_metrics.hub.spawner import RecordingSpawner, recording
@@ -28,7 +31,11 @@ class DeploymentsSpawner(SimpleLocalProcessSpawner):
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path):
-    for name in ("JUPYTERHUB_METRICS_DSN", "DB_HOST", "JUPYTERHUB_METRICS_HUB_NAME", *HANDED_ON):
+    ours = [
+        *("JUPYTERHUB_METRICS_DSN", "DB_HOST"),
+        *("JUPYTERHUB_METRICS_HUB_NAME", "JUPYTERHUB_METRICS_SAMPLES_URL"),
+    ]
+    for name in (*ours, *HANDED_ON):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("JUPYTERHUB_METRICS_DATA_DIR", str(tmp_path / "metrics"))
     return tmp_path / "metrics"
@@ -232,6 +239,57 @@ def test_the_hubs_name_comes_from_the_argument_the_configuration_or_the_environm
     setup(c, hub_name="from-argument")
     assert c.MetricsRecorder.hub_name == "from-argument"
     assert services(c)[0]["environment"]["JUPYTERHUB_METRICS_HUB_NAME"] == "from-argument"
+
+
+def test_where_servers_post_comes_from_the_argument_the_configuration_or_the_environment(
+    monkeypatch,
+):
+    c = Config()
+    setup(c)
+    assert "samples_url" not in c.MetricsRecorder
+    monkeypatch.setenv("JUPYTERHUB_METRICS_SAMPLES_URL", "http://proxy-public")
+    setup(c)
+    assert c.MetricsRecorder.samples_url == "http://proxy-public"
+    c = Config()
+    c.MetricsRecorder.samples_url = "http://proxy.example"
+    setup(c)
+    assert c.MetricsRecorder.samples_url == "http://proxy.example"
+    setup(c, samples_url="service")
+    assert c.MetricsRecorder.samples_url == "service"
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ("proxy-public", "found samples_url 'proxy-public'; expected 'service' or an address"),
+        ("ftp://proxy-public", "expected 'service' or an address"),
+        ("http://u:hidden@proxy-public", "found a user or a password in samples_url"),
+    ],
+)
+def test_an_address_that_servers_cannot_be_told_is_refused(told, found):
+    with pytest.raises(ConfigurationError) as caught:
+        setup(Config(), samples_url=told)
+    assert found in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("told", "address"),
+    [
+        ("", ""),
+        ("service", "http://127.0.0.1:10180/hub-1/services/jupyterhub-metrics/api/v1/samples"),
+        (
+            "http://proxy-public/",
+            "http://proxy-public/hub-1/services/jupyterhub-metrics/api/v1/samples",
+        ),
+        ("https://metrics.example/samples", "https://metrics.example/samples"),
+        ("no address", ""),
+    ],
+)
+def test_servers_are_told_the_whole_address(told, address):
+    app = SimpleNamespace(base_url="/hub-1/", log=logging.getLogger("test_hub_setup"))
+    recorder = MetricsRecorder(service_url="http://127.0.0.1:10180", samples_url=told)
+    assert hooks._samples_address(app, recorder) == address
 
 
 @pytest.mark.parametrize("port", [0, 65536, "8o", True])

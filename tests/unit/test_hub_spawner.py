@@ -151,3 +151,24 @@ async def test_a_server_that_is_ready_is_known_to_live_then(recorder):
     await asyncio.sleep(0.01)
     [note] = recorder.outbox.notes()
     assert recorder._runs.of(note).alive_at >= before
+
+
+@pytest.mark.parametrize(
+    ("address", "own", "told"),
+    [
+        ("http://proxy/s", {}, "http://proxy/s"),
+        ("http://proxy/s", {"JUPYTERHUB_METRICS_SAMPLES_URL": "http://own"}, "http://own"),
+        ("", {}, None),
+    ],
+)
+def test_a_server_is_told_where_to_post_unless_its_environment_says_so(address, own, told):
+    class Environment(Plain):
+        def get_env(self):
+            return dict(own)
+
+    recorder = MetricsRecorder()
+    recorder.samples_address = address
+    user = SimpleNamespace(name="ada", groups=[], settings={RECORDER_SETTING: recorder}, asked=[])
+    row = SimpleNamespace(id=1, name="", server=None, started=None, oauth_client=None)
+    spawner = recording(Environment)(user=user, orm_spawner=row, hub=None)
+    assert spawner.get_env().get("JUPYTERHUB_METRICS_SAMPLES_URL") == told

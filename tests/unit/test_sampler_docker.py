@@ -5,6 +5,7 @@ The command is Docker's own where it is installed, and speaks to that daemon.
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from fake_docker import ID, INSPECTED, STATS_V1, STATS_V2, FakeDocker
-from kernel_trees import write_tree, write_v2
+from kernel_trees import write_proc, write_tree, write_v2
 
 from jupyterhub_metrics.errors import ConfigurationError, SourceUnavailable
 from jupyterhub_metrics.sampler.cgroups import CgroupReader
@@ -20,6 +21,10 @@ from jupyterhub_metrics.sampler.containers import container_sample, use_between
 from jupyterhub_metrics.sampler.docker_api import DockerApi, reading_of
 from jupyterhub_metrics.sampler.docker_command import DockerCommand, amounts, reading_of_stats
 from jupyterhub_metrics.sampler.finding import ContainerFinder
+from jupyterhub_metrics.sampler.host import HostReader
+from jupyterhub_metrics.sampler.measuring import Measuring
+from jupyterhub_metrics.sampler.pods import LOOK_SECONDS
+from jupyterhub_metrics.sampler.rounds import Rounds
 
 
 @pytest.fixture
@@ -142,6 +147,18 @@ def test_dockers_own_command_tells_of_the_container_that_was_asked_for(
 
 
 @pytest.mark.needs("docker")
+def test_the_api_and_the_command_name_the_containers_that_run(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker.add("jupyter-ada")
+    docker.add("jupyter-bob", State={"Running": False})
+    monkeypatch.setenv("DOCKER_HOST", docker.host)
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    assert DockerApi(docker.host).names() == ["aaa-other", "web-server", "jupyter-ada"]
+    assert DockerCommand().names() == ["aaa-other", "web-server", "jupyter-ada"]
+
+
+@pytest.mark.needs("docker")
 def test_the_command_without_a_daemon_says_so(
     short_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,3 +223,62 @@ def test_with_nobody_to_ask_there_is_one_line_in_the_log(
     [line] = [record.getMessage() for record in caplog.records]
     assert "web-server" in line
     assert "DOCKER_HOST" in line
+
+
+def test_a_name_with_a_star_finds_what_it_fits(docker: FakeDocker, tmp_path: Path) -> None:
+    docker.add("jupyter-ada", Id="a" * 64)
+    write_tree(tmp_path, {"cgroup.controllers": "cpu memory\n"})
+    write_v2(tmp_path, f"system.slice/docker-{'a' * 64}.scope")
+    write_v2(tmp_path, "system.slice/jupyter-ada-singleuser.service")
+    write_v2(tmp_path, "system.slice/jupyter-bob-singleuser.service")
+    absent = DockerCommand("no-such-command")
+    finder = ContainerFinder(CgroupReader(tmp_path, tmp_path), DockerApi(docker.host), absent)
+    assert finder.like("jupyter-*") == ["jupyter-ada"]
+    units = [f"system.slice/jupyter-{name}-singleuser.service" for name in ("ada", "bob")]
+    assert finder.like("/system.slice/jupyter-*.service") == units
+    assert finder.like("../*/*") == []
+    assert finder.read("a" * 12) is not None
+    known_as = [finder.known_as(name) for name in (units[0], "a" * 12, "web-server")]
+    assert known_as == ["jupyter-ada-singleuser.service", "jupyter-ada", "web-server"]
+    docker.close()
+    assert finder.like("jupyter-*") == []
+
+
+def test_containers_come_and_go(tmp_path: Path) -> None:
+    """Those that a name with a star fits, each with a sample for the session that it is."""
+    write_tree(tmp_path, {"cgroup.controllers": "cpu memory\n"})
+    write_proc(tmp_path)
+    unit = "system.slice/jupyter-{}-singleuser.service"
+    write_v2(tmp_path, unit.format("ada"), usage_usec=1_000_000)
+    now = [1000.0]
+    groups = CgroupReader(tmp_path, tmp_path / "proc", seconds=lambda: now[0])
+    silent = DockerApi(f"unix://{tmp_path}/no.sock")
+    absent = DockerCommand("no-such-command")
+    measuring = Measuring(
+        "n1",
+        host=HostReader(tmp_path / "proc", tmp_path / "sys"),
+        containers=ContainerFinder(groups, silent, absent),
+    )
+    rounds = Rounds(measuring, [unit.format("*")], seconds=lambda: now[0])
+
+    def told(after: float = LOOK_SECONDS) -> list[tuple[str, str | None, str, float | None]]:
+        now[0] += after
+        found = rounds.containers()
+        assert [sample.container_name for sample in found.samples] == [
+            f"system.slice/{use.pod_name}" for use in found.pods
+        ]
+        return [(use.node_name, use.namespace, use.pod_name, use.cpu_cores) for use in found.pods]
+
+    assert told() == []
+    write_v2(tmp_path, unit.format("ada"), usage_usec=2_000_000)
+    write_v2(tmp_path, unit.format("bob"))
+    ada = ("n1", None, "jupyter-ada-singleuser.service", pytest.approx(0.5))
+    assert told(2.0) == [ada]
+    assert [name for _, _, name, _ in told()] == ["jupyter-ada-singleuser.service"]
+    assert [name for _, _, name, _ in told()] == [
+        "jupyter-ada-singleuser.service",
+        "jupyter-bob-singleuser.service",
+    ]
+    shutil.rmtree(tmp_path / unit.format("ada"))
+    assert [name for _, _, name, _ in told()] == ["jupyter-bob-singleuser.service"]
+    assert set(groups._groups) == {unit.format("bob")}

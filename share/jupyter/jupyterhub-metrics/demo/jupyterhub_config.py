@@ -67,13 +67,14 @@ c.Spawner.cmd = [
     *(sys.executable, "-m", "jupyterhub_metrics.cli", "sample", "--sidecar", "--interval", "2"),
     *("--", sys.executable, "-m", "jupyterhub.singleuser"),
 ]
-c.Spawner.environment = {
-    "JUPYTERHUB_METRICS_SAMPLES_URL": (
-        f"http://127.0.0.1:{service_port}/services/jupyterhub-metrics/api/v1/samples"
-    )
-}
 c.Spawner.args = ["--allow-root"] if os.geteuid() == 0 else []
 c.Spawner.default_url = "/lab"
 c.Spawner.poll_interval = 5
 
-setup(c, hub_name="demo", data_dir=folder / "jupyterhub-metrics", service_port=service_port)
+setup(
+    c,
+    hub_name="demo",
+    data_dir=folder / "jupyterhub-metrics",
+    service_port=service_port,
+    samples_url="service",
+)
