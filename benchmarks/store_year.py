@@ -55,7 +55,7 @@ PATHS = {
 }
 OF_USER = (
     "SELECT $1 AS username, sum(running)::bigint AS microseconds "
-    f"FROM usage_of_user('{year.HUB}', $1, $2, $3, '1 day', 'Europe/Berlin')"
+    f"FROM usage_asked('{{{year.HUB}}}', $1, NULL, $2, $3, '1 day', 'Europe/Berlin', 'hub')"
 )
 DAILY = (
     "SELECT username, sum(round(seconds * 1e6)::bigint)::bigint AS microseconds "
