@@ -49,7 +49,7 @@ PATHS = {
     "sum(round(seconds * 1e6)::bigint)::bigint AS microseconds "
     "FROM usage_between($1, $2, '1 day', 'Europe/Berlin') GROUP BY username",
     "the operator's table": "SELECT username, sum(running)::bigint AS microseconds "
-    "FROM usage_sums($1, $2) JOIN servers ON servers.id = server_id GROUP BY username",
+    "FROM usage_totals($1, $2) JOIN servers ON servers.id = server_id GROUP BY username",
     "the dashboards' users": "SELECT username, round(hours * 3.6e9)::bigint AS microseconds "
     f"FROM panel_usage_by_user($1, $2, '{{{year.HUB}}}', '{{*}}')",
 }
