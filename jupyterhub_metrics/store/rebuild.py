@@ -48,6 +48,7 @@ async def rebuild(connection: asyncpg.Connection, now: datetime, progress: Progr
     """
     async with connection.transaction():
         await _each(connection, "use_much_memory", "have_usage_alone", "keep_activity")
+        await _each(connection, "find_activity", "analyse_activity", "make_room_for_folds")
         await _each(connection, "forget_sessions", "open_all_usage")
         bounds = await connection.fetchrow(query("sessions_filed"), timeout=_STATEMENT_SECONDS)
         folded = 0
@@ -57,7 +58,6 @@ async def rebuild(connection: asyncpg.Connection, now: datetime, progress: Progr
             )
             folded += count or 0
             progress("sessions", done)
-        await _each(connection, "restore_open_activity", "restore_ended_activity")
         await _each(connection, "analyse_sessions")
         for _, _, done in portions(bounds["first_at"], now):
             await connection.fetchval(

@@ -100,7 +100,8 @@ BEGIN
                 EXECUTE format('GRANT SELECT ON %s TO %I', item.relation, reader);
             END IF;
         ELSIF item.relname = 'pseudonym_key' THEN
-            NULL;
+            -- whoever writes knows all names; the service shows the same pseudonyms
+            EXECUTE format('GRANT SELECT ON %s TO %I', item.relation, writer);
         ELSIF item.relkind = 'S' THEN
             EXECUTE format('GRANT USAGE ON %s TO %I', item.relation, writer);
         ELSE
