@@ -180,10 +180,11 @@ CREATE FUNCTION resource_counted(
         SELECT hub, profile, image_base, what, count(*) AS sessions
         FROM used
         CROSS JOIN LATERAL (VALUES
-            (CASE WHEN asked_bytes > 0 AND memory_peak_bytes IS NOT NULL
+            (CASE
+                WHEN 'hub' = ANY (dimensions) AND asked_bytes > 0 AND memory_peak_bytes IS NOT NULL
                 THEN least(memory_peak_bytes * 10 / asked_bytes, 10) END),
-            (resource_place(memory_peak_bytes) + 16384),
-            (resource_place(cpu_peak_cores) + 32768)
+            (CASE WHEN dimensions <> '{hub}' THEN resource_place(memory_peak_bytes) + 16384 END),
+            (CASE WHEN dimensions <> '{hub}' THEN resource_place(cpu_peak_cores) + 32768 END)
         ) AS place (what)
         WHERE what IS NOT NULL
         GROUP BY hub, profile, image_base, what

@@ -219,10 +219,70 @@ async def compare(connection: asyncpg.Connection, window: Window, dimension: str
     rows = await connection.fetch("SELECT * FROM panel_most_unused($1, $2, $3, $4)", *asked)
     left = [(unused(pair), pair[0].started_at) for pair in pairs if unused(pair)]
     left.sort(key=lambda one: (-(one[0] or 0), one[1]))
+    left = left[:100]
     assert [row["memory_unused_gib_hours"] for row in rows] == pytest.approx(
         [amount for amount, _ in left]
     )
     assert {row["started_at"] for row in rows} == {started for _, started in left}
+
+
+def comparable(row: asyncpg.Record) -> dict[str, Any]:
+    """What is added up is the same to nine digits, what is counted the same."""
+    return {
+        name: pytest.approx(value, rel=1e-9, abs=1e-12) if isinstance(value, float) else value
+        for name, value in row.items()
+        if name not in ("first_day", "of_month", "most_unused_byte_seconds")
+    }
+
+
+async def compare_months(connection: asyncpg.Connection) -> int:
+    """Each kept month with all sessions that started in it; gives how many sums there are."""
+    found = 0
+    for month in (date(2025, 12, 1), date(2026, 1, 1), date(2026, 3, 1)):
+        kept = await connection.fetch(
+            "SELECT * FROM resource_sums WHERE of_month AND first_day = $1 "
+            "ORDER BY hub, dimension, value",
+            month,
+        )
+        counted = await connection.fetch(
+            "SELECT counted.* FROM resource_counted(tstzmultirange(tstzrange(usage_midnight($1), "
+            "usage_midnight(resource_month_end($1)))), NULL, NULL, NULL, "
+            "'{hub,profile,image_base}') AS counted ORDER BY hub, dimension, value",
+            month,
+        )
+        assert [dict(row) | {"first_day": None, "of_month": None} for row in kept] == [
+            dict(row) | comparable(row) | {
+                "first_day": None, "of_month": None,
+                "most_unused_byte_seconds": pytest.approx(row["most_unused_byte_seconds"]),
+            }
+            for row in counted
+        ]  # fmt: skip
+        found += len(kept)
+    return found
+
+
+async def test_a_month_is_what_its_sessions_say(postgres_dsn: str, store: Store) -> None:
+    """More than the hundred that left most, and the same peaks on several days."""
+    connection = await asyncpg.connect(postgres_dsn)
+    told: list[Event] = []
+    for number in range(130):
+        started = number * 5 * 3600.0
+        life = {"started": started, "username": f"u{number % 7}"}
+        told += [
+            event("requested", started, facts={**FACTS, "profile": f"p{number % 3}"}, **life),
+            event("ready", started + 5, **life),
+            event("stopped", started + 3600, **life),
+        ]
+    await store.ingest(told)
+    for number, one in enumerate(told[::3]):
+        await record(
+            connection, "node", [(one, (1, 60 + number % 11, GIB * (number % 5), number % 4, 0))]
+        )
+    await connection.fetchval("SELECT usage_close('2026-04-01', 100)")
+    await sum_up(connection)
+    assert await compare_months(connection) == 5
+    await compare(connection, WHOLE, "profile")
+    await connection.close()
 
 
 async def test_any_history_gives_the_sums_that_sessions_and_samples_say(
@@ -237,6 +297,7 @@ async def test_any_history_gives_the_sums_that_sessions_and_samples_say(
         await sum_up(connection)
         assert await connection.fetch(DIFFERENCES, BEGIN, END) == []
         assert await connection.fetchval("SELECT count(*) FROM resource_due") == 0
+        await compare_months(connection)
         await compare(connection, window, dimension)
 
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
