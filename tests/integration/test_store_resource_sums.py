@@ -236,7 +236,7 @@ def comparable(row: asyncpg.Record) -> dict[str, Any]:
 
 
 async def compare_months(connection: asyncpg.Connection) -> int:
-    """Each kept month with all sessions that started in it; gives how many sums there are."""
+    """Each closed month with all sessions that started in it; gives how many sums there are."""
     found = 0
     for month in (date(2025, 12, 1), date(2026, 1, 1), date(2026, 3, 1)):
         kept = await connection.fetch(
@@ -247,7 +247,8 @@ async def compare_months(connection: asyncpg.Connection) -> int:
         counted = await connection.fetch(
             "SELECT counted.* FROM resource_counted(tstzmultirange(tstzrange(usage_midnight($1), "
             "usage_midnight(resource_month_end($1)))), NULL, NULL, NULL, "
-            "'{hub,profile,image_base}') AS counted ORDER BY hub, dimension, value",
+            "'{hub,profile,image_base}') AS counted "
+            "JOIN usage_closed ON resource_month_end($1) <= before ORDER BY hub, dimension, value",
             month,
         )
         assert [dict(row) | {"first_day": None, "of_month": None} for row in kept] == [
