@@ -50,13 +50,13 @@ PATHS = {
     "sum(round(seconds * 1e6)::bigint)::bigint AS microseconds "
     "FROM usage_between($1, $2, '1 day', 'Europe/Berlin') GROUP BY username",
     "the operator's table": "SELECT username, sum(running)::bigint AS microseconds "
-    "FROM usage_sums($1, $2) JOIN servers ON servers.id = server_id GROUP BY username",
+    "FROM usage_totals($1, $2) JOIN servers ON servers.id = server_id GROUP BY username",
     "the dashboards' users": "SELECT username, round(hours * 3.6e9)::bigint AS microseconds "
     f"FROM panel_usage_by_user($1, $2, '{{{year.HUB}}}', '{{*}}')",
 }
 OF_USER = (
     "SELECT $1 AS username, sum(running)::bigint AS microseconds "
-    f"FROM usage_of_user('{year.HUB}', $1, $2, $3, '1 day', 'Europe/Berlin')"
+    f"FROM usage_asked('{{{year.HUB}}}', $1, NULL, $2, $3, '1 day', 'Europe/Berlin', 'hub')"
 )
 DAILY = (
     "SELECT username, sum(round(seconds * 1e6)::bigint)::bigint AS microseconds "

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyterhub_metrics.model import Session
-from jupyterhub_metrics.service.drawings import calendar_of, calendar_since, timeline_of
+from jupyterhub_metrics.service.drawings import (
+    Bar,
+    calendar_of,
+    calendar_since,
+    marks_of,
+    timeline_of,
+)
 from jupyterhub_metrics.service.figures import Amounts, added_up
 from jupyterhub_metrics.service.page_period import Period, period_of
 from jupyterhub_metrics.service.usage_page import ROWS, UsagePage, usage_page
@@ -156,6 +162,13 @@ def test_a_calendar_tells_its_busiest_day() -> None:
     [busy] = [day for day in calendar.days if day.seconds]
     assert (busy.level, busy.words) == (4, "2026-11-03: 9 h 00 min")
     assert "the most on 2026-11-03, 9 h 00 min" in calendar.words
+
+
+def test_what_others_named_is_no_markup_in_a_drawing() -> None:
+    bar = Bar(0.0, 1.5, "ended", '<script>alert(1)</script> & "more"')
+    marks = marks_of([bar])
+    assert "<script" not in marks
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; " in marks
 
 
 @given(st.lists(st.tuples(moments, st.floats(0.001, 800)), max_size=8), moments)

@@ -36,7 +36,10 @@ class UsersHandler(VisitedPage):
         question, period = await self.question()
         question = with_values(question, limit=ROWS)
         place = self.place(period, "users")
-        answer = await asking.users(replace(question, place=place))
+        if place is not None:
+            question = question.continued(place)
+        answer = await asking.users(question)
+        further = None if answer.place is None else question.place_after(answer.place)
         arguments = {**period.time_arguments, "limit": "1000"}
         arguments |= {k: v for k, v in period.given.items() if k in ("search", "sort", "hub")}
         self.render_page(
@@ -48,7 +51,7 @@ class UsersHandler(VisitedPage):
             order=asking.user_order(question),
             searchable=not question.privacy.pseudonyms,
             exports=api_link(self.wiring.prefix, "users", arguments),
-            cursor=self.cursor(period, "users", answer.place),
+            cursor=self.cursor(period, "users", further),
             first=place is None,
         )
 
