@@ -30,6 +30,7 @@ import asyncpg
 import year
 
 from jupyterhub_metrics.store import EmbeddedServer, Store, UpkeepRules, open_store
+from jupyterhub_metrics.store.queries import query
 from jupyterhub_metrics.store.rebuild import rebuild as rebuilt
 from jupyterhub_metrics.store.rebuild import silent
 from jupyterhub_metrics.store.upkeep import upkeep_round
@@ -246,22 +247,18 @@ def compared(path: str, truth: Mapping[str, int], rows: Sequence[asyncpg.Record]
 
 
 async def sizes(connection: asyncpg.Connection, users: int, days: int) -> None:
-    rows = await connection.fetch("""
-        SELECT coalesce(parent.relname, one.relname) AS name,
-            sum(pg_total_relation_size(one.oid)) AS bytes
-        FROM pg_class AS one
-        LEFT JOIN pg_inherits ON inhrelid = one.oid
-        LEFT JOIN pg_class AS parent ON parent.oid = inhparent
-        WHERE one.relkind = 'r' AND one.relnamespace = current_schema()::regnamespace
-        GROUP BY 1 ORDER BY 2 DESC
-    """)
-    total = float(sum(row["bytes"] for row in rows))
+    timescale = await connection.fetchval("SELECT to_regnamespace('_timescaledb_catalog') NOTNULL")
+    rows = await connection.fetch(query("table_sizes_timescale" if timescale else "table_sizes"))
+    total = sum(row["bytes"] for row in rows)
     share = total / users / (days / 365)
     print(f"{total / 1e6:.0f} MB in tables, {share / 1e6:.3f} MB per user and year:")
-    for row in rows:
-        if row["bytes"] > 100_000:
-            name, megabytes = row["name"], float(row["bytes"]) / 1e6
-            print(f"  {name}: {megabytes:.1f} MB")
+    for row in sorted(rows, key=lambda row: row["bytes"], reverse=True):
+        if row["bytes"] > total / 1000:
+            each = row["bytes"] / max(1, row["rows"])
+            print(
+                f"  {row['name']}: {row['bytes'] / 1e6:.1f} MB, {row['rows']} rows of {each:.0f} "
+                f"bytes, {row['compressed_chunks'] or 0} of {row['chunks']} chunks compressed"
+            )
 
 
 async def measure(options: argparse.Namespace, given: str | None) -> None:

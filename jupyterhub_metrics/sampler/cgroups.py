@@ -206,11 +206,8 @@ class _Group:
         pid = first_process(self._folder)
         if pid is None:
             return None
-        try:
-            own = os.readlink(f"{self._proc}/{pid}/ns/net")  # noqa: PTH115
-            if own == os.readlink(f"{self._proc}/1/ns/net"):  # noqa: PTH115
-                return None
-        except OSError:
+        own, nodes = network_of(self._proc, pid), nodes_network(self._proc)
+        if own is None or nodes is None or own == nodes:
             return None
         return OpenFiles(f"{self._proc}/{pid}/net")
 
@@ -371,6 +368,26 @@ def first_process(folder: str) -> str | None:
         if pids:
             return pids[0]
     return None
+
+
+def network_of(proc: str, pid: str) -> str | None:
+    """Tells the network of a process from others; None if it may not be seen."""
+    try:
+        return os.readlink(f"{proc}/{pid}/ns/net")  # noqa: PTH115
+    except OSError:
+        return None
+
+
+def nodes_network(proc: str) -> str | None:
+    """The network of the node's first process.
+
+    Some machines hide that one even from root; then that of the kernel's own threads, which are in
+    the same one.
+    """
+    first = network_of(proc, "1")
+    if first is None and (read_text(f"{proc}/2/comm") or "").strip() == "kthreadd":
+        return network_of(proc, "2")
+    return first
 
 
 def _with_those_below(folder: str) -> Iterator[str]:

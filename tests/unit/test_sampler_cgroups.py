@@ -256,3 +256,12 @@ def test_the_network_is_the_containers_own_or_unknown(
     (proc / "77" / "ns" / "net").unlink()
     (proc / "77" / "ns" / "net").symlink_to("net:[1]")
     assert read(CgroupReader(v2, proc, seconds=clock), POD).nets == {}
+    # the node's first process may not be looked at: a thread of the kernel's own is in its network
+    (proc / "1" / "ns" / "net").unlink()
+    assert read(CgroupReader(v2, proc, seconds=clock), POD).nets == {}
+    write_tree(proc, {"2/comm": "someone\n"})
+    (proc / "2" / "ns").mkdir()
+    (proc / "2" / "ns" / "net").symlink_to("net:[3]")
+    assert read(CgroupReader(v2, proc, seconds=clock), POD).nets == {}
+    write_tree(proc, {"2/comm": "kthreadd\n"})
+    assert set(read(CgroupReader(v2, proc, seconds=clock), POD).nets) == {"eth0"}
