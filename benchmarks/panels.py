@@ -127,11 +127,11 @@ async def measure(options: argparse.Namespace, given: str | None) -> None:
         if options.folder is None:
             runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
             await ingest(store, runs)
-            await upkeep(store, year.BEGIN + timedelta(days=options.days + 4))
         await people(store, options.users)
         connection = await asyncpg.connect(dsn)
         if not await connection.fetchval("SELECT EXISTS (SELECT FROM session_samples)"):
-            await connection.execute(Path(__file__).with_suffix(".sql").read_text())
+            await connection.execute(Path(__file__).with_suffix(".sql").read_text(), timeout=None)
+        await upkeep(store, year.BEGIN + timedelta(days=options.days + 4))
         await connection.execute("VACUUM ANALYZE")
         await measure_panels(connection, options.days)
         await connection.close()

@@ -35,6 +35,7 @@ ON_BOTH = {
     "test_store_seed_hours",
     "test_store_seed_names",
     "test_store_rebuild",
+    "test_store_resource_sums",
     "test_store_tidying",
     "test_store_usage",
     "test_store_usage_panels",

@@ -73,6 +73,7 @@ async def differences(
     """What is not as it is computed anew, at one moment. Changes nothing."""
     sessions: set[UUID] = set()
     days: set[date] = set()
+    rollups: set[date] = set()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await _each(connection, "use_much_memory")
         bounds = await connection.fetchrow(query("sessions_filed"), timeout=_STATEMENT_SECONDS)
@@ -87,9 +88,14 @@ async def differences(
                 query("usage_that_differs"), since, until, timeout=_STATEMENT_SECONDS
             )
             days.update(row["day"] for row in rows)
+            rows = await connection.fetch(
+                query("resource_sums_that_differ"), since, until, timeout=_STATEMENT_SECONDS
+            )
+            rollups.update(row["day"] for row in rows)
             progress("usage", done)
         rows = await connection.fetch(query("rollups_that_differ"), timeout=_STATEMENT_SECONDS)
-    return Differences(frozenset(sessions), frozenset(days), frozenset(row["day"] for row in rows))
+        rollups.update(row["day"] for row in rows)
+    return Differences(frozenset(sessions), frozenset(days), frozenset(rollups))
 
 
 async def _each(connection: asyncpg.Connection, *names: str) -> None:

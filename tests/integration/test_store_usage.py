@@ -80,7 +80,7 @@ async def live_through(
 ) -> None:
     await forget_everything(connection)
     await connection.execute(
-        "TRUNCATE usage_days, usage_months, usage_summary, usage_due; "
+        "TRUNCATE usage_days, usage_months, usage_summary, usage_due, resource_sums, resource_due; "
         "UPDATE usage_closed SET before = '-infinity'"
     )
     for step in history:
