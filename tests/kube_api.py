@@ -56,6 +56,7 @@ class KubeApi:
         self.bookmark_seconds = bookmark_seconds
         self.port = 0
         self.tls: Any = None
+        self.authority: Path | None = None
         self._runner: web.AppRunner | None = None
 
     # -- the server ------------------------------------------------------------------------------
@@ -76,12 +77,17 @@ class KubeApi:
                 web.post("/api/v1/namespaces/{namespace}/serviceaccounts", self._created),
             ]
         )
+        application.add_routes(self.more_routes())
         application.middlewares.append(self._gate)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.05)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self.tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
+
+    def more_routes(self) -> list[web.RouteDef]:
+        """What else it answers."""
+        return []
 
     async def stop(self) -> None:
         """As a server that is killed: open streams break off, the state stays."""
@@ -96,6 +102,9 @@ class KubeApi:
 
     def kubeconfig(self, path: Path, current: str, **user: str) -> Path:
         """Writes a kubeconfig with two contexts: ``test``, and ``away`` where nobody listens."""
+        here = {"server": self.url}
+        if self.authority is not None:
+            here["certificate-authority"] = str(self.authority)
         path.write_text(
             json.dumps(
                 {
@@ -103,7 +112,7 @@ class KubeApi:
                     "kind": "Config",
                     "current-context": current,
                     "clusters": [
-                        {"name": "here", "cluster": {"server": self.url}},
+                        {"name": "here", "cluster": here},
                         {"name": "nowhere", "cluster": {"server": "http://127.0.0.1:1"}},
                     ],
                     "users": [{"name": "tester", "user": user or {"token": self.token}}],
@@ -169,8 +178,9 @@ class KubeApi:
     @web.middleware
     async def _gate(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.seen.append(request)
-        if request.headers.get("Authorization") != f"Bearer {self.token}":
-            return failure(401, "Unauthorized", "Unauthorized")
+        refusal = self.refusal(request)
+        if refusal is not None:
+            return refusal
         kinds = {"any", kind_of(request)}
         for fault in self.faults:
             if fault.wanted in kinds:
@@ -182,6 +192,12 @@ class KubeApi:
                     return answer
                 break
         return await handler(request)
+
+    def refusal(self, request: web.Request) -> web.Response | None:
+        """The answer to whoever may not ask this."""
+        if request.headers.get("Authorization") != f"Bearer {self.token}":
+            return failure(401, "Unauthorized", "Unauthorized")
+        return None
 
     async def _get_pods(self, request: web.Request) -> web.StreamResponse:
         namespace = request.match_info.get("namespace", "")

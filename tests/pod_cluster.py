@@ -11,6 +11,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -102,14 +103,20 @@ class PodCluster:
         self._client = client
 
     async def ask(
-        self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: dict[str, str] | None = None,
+        *,
+        api: str = "api/v1",
     ) -> dict[str, Any]:
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {"Content-Type": kind}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"])
         response = await self._client.rest_client.request(
             method,
-            f"{self._client.configuration.host}/api/v1/{path}",
+            f"{self._client.configuration.host}/{api}/{path}",
             headers=headers,
             body=body,
             query_params=list((query or {}).items()),
@@ -156,8 +163,30 @@ class PodCluster:
         return {item["metadata"]["name"]: item["metadata"]["uid"] for item in answer["items"]}
 
     @property
+    def configuration(self) -> Configuration:
+        """Where its API answers, and by which certificate."""
+        return self._client.configuration
+
+    @property
     def _pods(self) -> str:
         return f"namespaces/{self.namespace}/pods"
+
+
+@asynccontextmanager
+async def opened_cluster(kubeconfig: Path) -> AsyncIterator[PodCluster]:
+    """A namespace of its own in the cluster of a kubeconfig's current context."""
+    configuration = type.__call__(Configuration)
+    await load_kube_config(
+        config_file=str(kubeconfig), client_configuration=configuration, persist_config=False
+    )
+    client = ApiClient(configuration)
+    cluster = PodCluster(kubeconfig, client, f"jhm-test-{uuid.uuid4().hex[:8]}")
+    try:
+        await cluster.make_namespace()
+        yield cluster
+        await cluster.delete_namespace()
+    finally:
+        await client.close()
 
 
 def make_source(kubeconfig: Path | None, namespace: str | None, **settings: Any) -> PodSource:
@@ -200,25 +229,17 @@ async def kube_api() -> AsyncIterator[KubeApi]:
 @pytest.fixture
 async def pod_cluster(tmp_path: Path) -> AsyncIterator[PodCluster]:
     given = os.environ.get(KUBECONFIG_VARIABLE)
-    api = None
-    if given is None:
-        api = KubeApi()
-        await api.start()
-    kubeconfig = Path(given) if given else api.kubeconfig(tmp_path / "kubeconfig", "test")
-    configuration = type.__call__(Configuration)
-    await load_kube_config(
-        config_file=str(kubeconfig), client_configuration=configuration, persist_config=False
-    )
-    client = ApiClient(configuration)
-    cluster = PodCluster(kubeconfig, client, f"jhm-test-{uuid.uuid4().hex[:8]}")
+    if given:
+        async with opened_cluster(Path(given)) as cluster:
+            yield cluster
+        return
+    api = KubeApi()
+    await api.start()
     try:
-        await cluster.make_namespace()
-        yield cluster
-        await cluster.delete_namespace()
+        async with opened_cluster(api.kubeconfig(tmp_path / "kubeconfig", "test")) as cluster:
+            yield cluster
     finally:
-        await client.close()
-        if api is not None:
-            await api.stop()
+        await api.stop()
 
 
 @pytest.fixture

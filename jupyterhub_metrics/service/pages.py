@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from .. import _data
 from ..model import isoformat
@@ -38,6 +39,7 @@ class Pages:
         self._templates.filters["hours"] = hours_in_words
         self._templates.filters["amount"] = amount_in_words
         self._templates.filters["marks"] = marks_of
+        self._templates.filters["code"] = with_code
         self._templates.filters["path"] = path_segment
 
     def render(
@@ -59,6 +61,11 @@ class Pages:
 def path_segment(name: str) -> str:
     """A name as one segment of an address; ``urlencode`` of Jinja would keep slashes."""
     return quote(name, safe="")
+
+
+def with_code(text: str) -> Markup:
+    """Text with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
 
 def moment(at: datetime) -> Markup:

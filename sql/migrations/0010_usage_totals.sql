@@ -63,6 +63,51 @@ $$;
 COMMENT ON FUNCTION usage_split IS
     'A session by bucket, as far as it lies in [since, until); until is at most now.';
 
+-- The same in one piece; without a series in it, the planner knows that it is one.
+CREATE FUNCTION usage_within(session session_rows, since timestamptz, until timestamptz)
+    RETURNS TABLE (
+        running bigint, waiting bigint, active bigint, starts integer, failures integer)
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT
+        CASE WHEN ran THEN greatest(0, usage_clock(ends) - usage_clock(begins)) ELSE 0 END,
+        CASE WHEN ran AND session.ready_at IS NOT NULL THEN greatest(0,
+            usage_clock(least(session.ready_at, ends)) - usage_clock(begins)) ELSE 0 END,
+        CASE WHEN ran AND session.active_hours IS NOT NULL THEN (
+            SELECT sum(usage_share(
+                amount,
+                greatest(asked_since, known.begins),
+                least(asked_until, known.begins + 3600000000),
+                usage_clock(cut.begins), usage_clock(cut.ends)))::bigint
+            FROM (
+                SELECT
+                    amount, asked_since, asked_until,
+                    (asked_since / 3600000000 + place - 1) * 3600000000 AS begins
+                FROM (
+                    SELECT
+                        usage_clock(session.started_at) AS asked_since,
+                        usage_clock(least(session.ended_at, session.polled_at)) AS asked_until
+                ) AS asked
+                CROSS JOIN unnest(session.active_hours) WITH ORDINALITY AS hours (amount, place)
+            ) AS known
+            WHERE known.begins < usage_clock(cut.ends)
+                AND known.begins + 3600000000 > usage_clock(cut.begins))
+        END,
+        counts::integer,
+        (counts AND session.state = 'failed')::integer
+    FROM (
+        SELECT
+            session.state IN ('running', 'ended') AS ran,
+            session.started_at >= since AND session.started_at < until AS counts,
+            greatest(session.started_at, since) AS begins,
+            CASE WHEN session.state IN ('running', 'ended') THEN least(session.ended_at, until)
+                ELSE greatest(session.started_at, since) END AS ends
+    ) AS cut
+    WHERE counts OR ends > begins
+$$;
+
+COMMENT ON FUNCTION usage_within IS
+    'What of a session lies in [since, until), by the rules of usage_cut; until is at most now.';
+
 -- Whole closed months, whole closed days before and after them, and the rest from sessions. A month
 -- that is not over has all of its closed days, so it counts as whole to where days are closed.
 -- Months tell neither servers nor nodes apart: who asks for these is told of days.
@@ -93,45 +138,51 @@ CREATE FUNCTION usage_totals(
         FROM days
         WHERE first_day < last_day
     )
+    -- a selection, and no union, so that what is not asked for is not computed
     SELECT
-        account_id, description_id, NULL::integer, running_microseconds, waiting_microseconds,
-        CASE WHEN active_known > 0 THEN active_microseconds END, starts, failures
-    FROM parts
-    JOIN usage_months ON month >= first_month AND month < last_month
-    WHERE NOT by_server
-    UNION ALL
-    SELECT
-        CASE WHEN by_server THEN servers.id ELSE servers.account_id END,
-        by_day.description_id, by_day.node_id, by_day.running, by_day.waiting, by_day.active,
-        by_day.starts, by_day.failures
+        added.server_id, added.description_id, added.node_id, added.running, added.waiting,
+        added.active, added.starts, added.failures
     FROM (
         SELECT
-            server_id, description_id, node_id, running_microseconds AS running,
-            waiting_microseconds AS waiting, active_microseconds AS active, starts, failures
+            account_id AS server_id, description_id, NULL::integer AS node_id,
+            running_microseconds AS running, waiting_microseconds AS waiting,
+            CASE WHEN active_known > 0 THEN active_microseconds END AS active, starts, failures
         FROM parts
-        JOIN usage_days ON day >= first_day AND day < least(last_day, first_month)
+        JOIN usage_months ON month >= first_month AND month < last_month
+        WHERE NOT by_server
         UNION ALL
         SELECT
-            server_id, description_id, node_id, running_microseconds, waiting_microseconds,
-            active_microseconds, starts, failures
-        FROM parts
-        JOIN usage_days ON day >= greatest(first_month, last_month) AND day < last_day
-        UNION ALL
-        SELECT
-            session.server_id, session.description_id, session.node_id, cut.running, cut.waiting,
-            cut.active, cut.starts, cut.failures
-        FROM unnest(
-            tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
-            - coalesce((
-                SELECT tstzmultirange(tstzrange(
-                    usage_midnight(first_day), usage_midnight(last_day)))
-                FROM parts), '{}')
-        ) AS rest
-        CROSS JOIN LATERAL sessions_overlapping(lower(rest), upper(rest)) AS session
-        CROSS JOIN LATERAL usage_split(
-            session, lower(rest), upper(rest), ARRAY[lower(rest)]) AS cut
-    ) AS by_day
-    JOIN servers ON servers.id = by_day.server_id
+            CASE WHEN by_server THEN servers.id ELSE servers.account_id END,
+            by_day.description_id, by_day.node_id, by_day.running, by_day.waiting, by_day.active,
+            by_day.starts, by_day.failures
+        FROM (
+            SELECT
+                server_id, description_id, node_id, running_microseconds AS running,
+                waiting_microseconds AS waiting, active_microseconds AS active, starts, failures
+            FROM parts
+            JOIN usage_days ON day >= first_day AND day < least(last_day, first_month)
+            UNION ALL
+            SELECT
+                server_id, description_id, node_id, running_microseconds, waiting_microseconds,
+                active_microseconds, starts, failures
+            FROM parts
+            JOIN usage_days ON day >= greatest(first_month, last_month) AND day < last_day
+            UNION ALL
+            SELECT
+                session.server_id, session.description_id, session.node_id, cut.running,
+                cut.waiting, cut.active, cut.starts, cut.failures
+            FROM unnest(
+                tstzmultirange(tstzrange(since, greatest(since, least(until, now()))))
+                - coalesce((
+                    SELECT tstzmultirange(tstzrange(
+                        usage_midnight(first_day), usage_midnight(last_day)))
+                    FROM parts), '{}')
+            ) AS rest
+            CROSS JOIN LATERAL sessions_overlapping(lower(rest), upper(rest)) AS session
+            CROSS JOIN LATERAL usage_within(session, lower(rest), upper(rest)) AS cut
+        ) AS by_day
+        JOIN servers ON servers.id = by_day.server_id
+    ) AS added
 $$;
 
 COMMENT ON FUNCTION usage_totals IS

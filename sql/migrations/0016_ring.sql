@@ -300,11 +300,14 @@ BEGIN
     END IF;
     RETURN QUERY EXECUTE format(
         'SELECT * FROM %I WHERE sample_time > 0 %s %s '
-        'ORDER BY sample_time DESC NULLS LAST, id DESC LIMIT $1',
+        'ORDER BY sample_time DESC %s, id DESC LIMIT $1',
         ring,
         CASE WHEN of_node IS NOT NULL THEN 'AND node_name = $2' ELSE '' END,
         CASE WHEN of_container IS NOT NULL
-            THEN 'AND NOT node_flag AND container_name = $3' ELSE '' END)
+            THEN 'AND NOT node_flag AND container_name = $3' ELSE '' END,
+        -- there are no NULLs; where they would stand says which index is in this order: that of
+        -- containers, or that of slots read backwards
+        CASE WHEN of_node IS NULL OR of_container IS NULL THEN 'NULLS LAST' ELSE '' END)
     USING most, of_node, of_container;
 END
 $$;

@@ -402,6 +402,7 @@ def test_both_themes_have_enough_contrast(person: Named, theme: str) -> None:
             one.open(path)
         assert shown.get_attribute("data-bs-theme") == theme
         one.no_fault()
+        assert one.page.evaluate("document.documentElement.scrollWidth") <= DESKTOP["width"]
         one.keep_picture(f"{path.replace('/', '-') or 'mine'}-{theme}")
     for username in ("mira", "admin"):
         # the Hub's own pages keep the choice

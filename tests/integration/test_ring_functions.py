@@ -255,3 +255,21 @@ async def test_recent_samples_are_of_whom_was_asked(ring: asyncpg.Connection) ->
     assert await recent(10, "a", None) == [("a", -1), ("a", -3)]
     assert await recent(10, None, "web") == [("a", -1), ("b", -4)]
     assert await recent(1, "b", "web") == [("b", -4)]
+
+
+@pytest.mark.parametrize(
+    ("whose", "seconds_ago"),
+    [("'old', 'c'", 3000), ("'new', NULL", 0), ("NULL, 'd'", 0), ("NULL, NULL", 0)],
+)
+async def test_the_newest_row_is_found_without_reading_the_older_ones(
+    ring: asyncpg.Connection, whose: str, seconds_ago: int
+) -> None:
+    await ring.execute("SELECT ring_open($1, 5000)", RING)
+    of_c, of_d = ({"node_flag": False, "container_name": name} for name in "cd")
+    await write(ring, [sample(NOW - step, "new", **of_d) for step in range(3000)])
+    await write(ring, [sample(NOW - 3000 - step, "old", **of_c) for step in range(300)])
+    await ring.execute(f"ANALYZE {RING}")
+    asked = f"SELECT * FROM ring_recent('{RING}', 1, {whose})"
+    assert [row["sample_time"] for row in await ring.fetch(asked)] == [NOW - seconds_ago]
+    told = await ring.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {asked}")
+    assert json.loads(told)[0]["Plan"]["Shared Hit Blocks"] < 20

@@ -120,7 +120,15 @@ async def test_pseudonyms_cannot_be_undone_by_asking(hidden: Asked) -> None:
     reading = hidden.service.server.wiring.database.store().reading
     found = await reading.running([hidden.service.hub], None, None, None, 9)
     secrets = [*NAMES, *(str(seen.session.id) for seen in found)]
-    for question in ("users?", "users?group=team&", "sessions?", "running?", "usage?by=user&"):
+    future = f"users?until={datetime.now(timezone.utc).date() + timedelta(days=2)}&"
+    for question in (
+        "users?",
+        future,
+        "users?group=team&",
+        "sessions?",
+        "running?",
+        "usage?by=user&",
+    ):
         cursor = (await hidden.json(f"{question}limit=1", operator))["next"]
         told = base64.urlsafe_b64decode(cursor + "===")
         assert not [secret for secret in secrets if secret.encode() in told], question

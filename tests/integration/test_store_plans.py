@@ -63,6 +63,15 @@ async def test_a_query_pays_only_for_the_columns_it_asks_for(connection) -> None
         assert table not in plan
 
 
+async def test_totals_compute_only_what_is_asked_for(connection) -> None:
+    question = (
+        "(VERBOSE) SELECT server_id, sum({}) "
+        "FROM usage_totals(now() - interval '1 day', now()) GROUP BY server_id"
+    )
+    assert "active_hours" in await plan_of(connection, question.format("active"))
+    assert "active_hours" not in await plan_of(connection, question.format("running"))
+
+
 async def test_what_a_server_ran_lately_costs_nothing_of_its_history(
     store: Store, connection: asyncpg.Connection
 ) -> None:

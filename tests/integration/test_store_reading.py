@@ -235,7 +235,7 @@ async def test_activity_that_only_some_days_of_a_month_know_is_known(
     store: Store, postgres_dsn: str
 ) -> None:
     hour = 3600.0
-    window = Window(T0, T0 + timedelta(days=40))
+    window = Window(T0.replace(hour=0), T0.replace(month=4, hour=0))
     connection = await asyncpg.connect(postgres_dsn)
     for username in ("ada", "bob"):
         for day in (0, 2):
@@ -256,6 +256,7 @@ async def test_activity_that_only_some_days_of_a_month_know_is_known(
         known = {row.username: row.active_seconds for row in users}
         assert known == {"ada": seconds, "bob": None}
     await connection.close()
+    assert not await store.verify(datetime.now(UTC))
 
 
 @pytest.mark.parametrize("name", WINDOWS)
