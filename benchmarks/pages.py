@@ -1,27 +1,34 @@
 """Measures pages and API on a year of truth: how long they take, how many a second, how large.
 
-    python benchmarks/pages.py [--users N] [--sessions N] [--days N] [--dsn-file FILE]
+    python benchmarks/pages.py [--users N] [--sessions N] [--days N] [--folder FOLDER]
+    python benchmarks/pages.py --many-users 100000
 
-Ingests the year (see year.py) into the embedded PostgreSQL, or takes the database in --dsn-file,
-which holds it already, lets upkeep count and summarise, and serves pages from one process with a
-login that costs nothing. Times are those between request and answer within that process; beside
-them its processor's time, which other work on the machine changes less.
+Ingests the year (see year.py) into the embedded PostgreSQL, with --folder only the first time, lets
+upkeep count and summarise, or takes the database in --dsn-file, which has all that already, and
+serves pages from one process with a login that costs nothing. Times are those between request and
+answer within that process; beside them the processor's time of this process and of the database's,
+which other work on the machine changes less. With --many-users, only the
+operator's table, of so many users of whom nothing but days of usage is made up (many_users.sql).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+import asyncpg
 import store_year
 import year
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
@@ -35,8 +42,14 @@ from fake_logins import Logins
 from hub_process import free_port
 from service_fixtures import make_data_dir
 
+OTHERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
 ROUNDS = 60
 GROUPS = 60
+
+
+def noon_of_the_last_day(days: int) -> datetime:
+    """The moment at which pages are asked: all days before it are closed."""
+    return year.BEGIN + timedelta(days=days - 1, hours=12)
 
 
 async def prepare(dsn: str, options: argparse.Namespace) -> None:
@@ -49,7 +62,7 @@ async def prepare(dsn: str, options: argparse.Namespace) -> None:
         for number in range(GROUPS)
     }
     await store.record_memberships(year.HUB, groups, year.BEGIN)
-    await store_year.upkeep(store, year.BEGIN + timedelta(days=options.days + 4))
+    await store_year.upkeep(store, noon_of_the_last_day(options.days))
     await store.close()
 
 
@@ -86,94 +99,154 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
-async def measure(
-    http: AsyncHTTPClient, name: str, urls: Sequence[str], headers: dict[str, str]
-) -> None:
-    took, sizes = [], []
-    for warm in (True, False):
+@dataclass
+class Asked:
+    """The service, as an operator's browser asks it, and the database that it asks."""
+
+    url: str
+    http: AsyncHTTPClient
+    headers: dict[str, str]
+    watching: asyncpg.Connection
+
+    async def measure(self, name: str, paths: Sequence[str]) -> None:
+        took, service, database, sizes = [], [], [], []
+        for warm in (True, False):
+            pids = [row["pid"] for row in await self.watching.fetch(OTHERS)]
+            for path in paths:
+                busy = sum(map(store_year.processor_seconds, pids))
+                used, began = time.process_time(), time.perf_counter()
+                answer = await self.fetch(path)
+                if not warm:
+                    took.append(time.perf_counter() - began)
+                    service.append(time.process_time() - used)
+                    database.append(sum(map(store_year.processor_seconds, pids)) - busy)
+                    sizes.append(len(answer.body))
+        together = [one + other for one, other in zip(service, database, strict=True)]
+        print(
+            f"{name}: {percentiles(took)} ms; of the processor {percentiles(together)} ms, the "
+            f"database's part {percentiles(database)} ms; {max(sizes) / 1e3:.0f} kB compressed at "
+            "most",
+            flush=True,
+        )
+
+    async def fetch(self, path: str) -> HTTPResponse:
+        answer = await self.http.fetch(
+            self.url + path,
+            headers={**self.headers, "Accept-Encoding": "gzip"},
+            decompress_response=False,
+            request_timeout=60,
+        )
+        assert answer.code == 200
+        return answer
+
+    async def rate(self, paths: Sequence[str], seconds: float = 5.0) -> None:
+        """As many as eight clients at once get, each asking again when answered."""
+        count, stop = 0, time.perf_counter() + seconds
+        pids = [row["pid"] for row in await self.watching.fetch(OTHERS)]
+        busy = sum(map(store_year.processor_seconds, pids))
         used = time.process_time()
-        for url in urls:
-            began = time.perf_counter()
-            answer = await fetch(http, url, headers)
-            if not warm:
-                took.append(time.perf_counter() - began)
-                sizes.append(len(answer.body))
+
+        async def client(offset: int) -> None:
+            nonlocal count
+            at = offset
+            while time.perf_counter() < stop:
+                await self.fetch(paths[at % len(paths)])
+                at += 8
+                count += 1
+
+        await asyncio.gather(*(client(offset) for offset in range(8)))
         used = time.process_time() - used
-    print(
-        f"{name}: p50 {percentile(took, 0.5) * 1e3:.1f} ms, p95 {percentile(took, 0.95) * 1e3:.1f} "
-        f"ms, p99 {percentile(took, 0.99) * 1e3:.1f} ms; "
-        f"processor {used / len(urls) * 1e3:.1f} ms; {max(sizes) / 1e3:.0f} kB compressed at most"
+        busy = sum(map(store_year.processor_seconds, pids)) - busy
+        print(
+            f"{count / seconds:.0f} requests a second of {len(paths)} addresses; of the processor "
+            f"{used / count * 1e3:.2f} ms each in service and clients, {busy / count * 1e3:.2f} "
+            "ms in the database"
+        )
+
+
+def percentiles(seconds: Sequence[float]) -> str:
+    return " ".join(
+        f"p{share:.0%}"[:-1] + f" {percentile(seconds, share) * 1e3:.1f}" for share in (0.5, 0.95)
     )
 
 
-async def fetch(http: AsyncHTTPClient, url: str, headers: dict[str, str]) -> HTTPResponse:
-    answer = await http.fetch(
-        url,
-        headers={**headers, "Accept-Encoding": "gzip"},
-        decompress_response=False,
-        request_timeout=60,
-    )
-    assert answer.code == 200
-    return answer
-
-
-async def rate(
-    http: AsyncHTTPClient, urls: Sequence[str], headers: dict[str, str], seconds: float = 5.0
-) -> None:
-    """As many as eight clients at once get, each asking again when answered."""
-    count, stop = 0, time.perf_counter() + seconds
-    used = time.process_time()
-
-    async def client(offset: int) -> None:
-        nonlocal count
-        at = offset
-        while time.perf_counter() < stop:
-            await fetch(http, urls[at % len(urls)], headers)
-            at += 8
-            count += 1
-
-    await asyncio.gather(*(client(offset) for offset in range(8)))
-    used = time.process_time() - used
-    print(
-        f"{count / seconds:.0f} requests a second of {len(urls)} addresses, processor of service "
-        f"and clients {used / count * 1e3:.2f} ms each"
-    )
+@asynccontextmanager
+async def asked(dsn: str, days: int) -> AsyncIterator[Asked]:
+    logins = Logins()
+    watching = await asyncpg.connect(dsn)
+    async with logins.listening(), served(dsn, noon_of_the_last_day(days), logins) as (url, http):
+        yield Asked(url, http, logins.log_in("operator", admin=True), watching)
+    await watching.close()
 
 
 async def run(dsn: str, options: argparse.Namespace) -> None:
-    if options.dsn_file is None:
+    if options.dsn_file is None and not await is_filled(dsn):
         await prepare(dsn, options)
     dice = random.Random(1)
-    now = year.BEGIN + timedelta(days=options.days * 0.95, hours=12)
-    logins = Logins()
     runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
     names = dice.choices(sorted({run.username for run in runs}), k=ROUNDS)
-    async with logins.listening(), served(dsn, now, logins) as (url, http):
-        operator = logins.log_in("operator", admin=True)
-        pages = [f"{url}users/{name}" for name in names]
-        await measure(http, "a user's page", pages, operator)
-        months = [f"2025-{month:02}" for month in range(1, max(options.days // 31, 1) + 1)]
-        table = [f"{url}users?month={dice.choice(months)}" for _ in range(ROUNDS // 2)]
-        await measure(http, "the operator's table, a past month", table, operator)
-        await measure(http, "the operator's table, this month", [f"{url}users"] * 20, operator)
-        sorted_by = [f"{url}users?sort=-gpu_hours&search={n}" for n in range(10)]
-        await measure(http, "the operator's table, searched", sorted_by, operator)
-        await measure(http, "usage by profile", [f"{url}usage"] * 10, operator)
-        groups = [f"{url}groups/group-{n:02}" for n in range(10)]
-        await measure(http, "a group's page", groups, operator)
-        await measure(http, "all groups", [f"{url}groups"] * 5, operator)
-        own = [f"{url}api/v1/sessions?user={name}&limit=50" for name in names]
-        await measure(http, "API: a user's sessions", own, operator)
-        by_day = [f"{url}api/v1/usage?user={name}&step=day&zone=Europe/Berlin" for name in names]
-        await measure(http, "API: a user's days", by_day, operator)
-        await rate(http, [*own, *by_day, *[f"{url}api/v1/me"] * 20], operator)
-        await rate(http, pages, operator)
+    months = [f"2025-{month:02}" for month in range(1, max(options.days // 31, 1) + 1)]
+    whole = f"since=2025-01-01&until={noon_of_the_last_day(options.days):%Y-%m-%d}"
+    async with asked(dsn, options.days) as one:
+        await one.measure("a user's page", [f"users/{name}" for name in names])
+        await one.measure("a user's year", [f"users/{name}?{whole}" for name in names])
+        table = [f"users?month={dice.choice(months)}" for _ in range(ROUNDS // 2)]
+        await one.measure("the operator's table, a past month", table)
+        await one.measure("the operator's table, this month", ["users"] * 20)
+        searched = [f"users?sort=-gpu_hours&search={n}" for n in range(10)]
+        await one.measure("the operator's table, searched", searched)
+        await one.measure("the operator's table, the year", [f"users?{whole}"] * 10)
+        for by in ("profile", "image", "node"):
+            await one.measure(f"usage by {by}", [f"usage?by={by}"] * 10)
+        await one.measure("a group's page", [f"groups/group-{n:02}" for n in range(10)])
+        await one.measure("all groups", ["groups"] * 10)
+        own = [f"api/v1/sessions?user={name}&limit=50" for name in names]
+        await one.measure("API: a user's sessions", own)
+        by_day = [f"api/v1/usage?user={name}&step=day&zone=Europe/Berlin" for name in names]
+        await one.measure("API: a user's days", by_day)
+        await one.rate([*own, *by_day, *["api/v1/me"] * 20])
+        await one.rate([f"users/{name}" for name in names])
+
+
+async def is_filled(dsn: str) -> bool:
+    """Whether the folder is one that was filled before."""
+    store = await open_store(dsn)
+    found = await store.reading.groups([year.HUB])
+    await store.close()
+    return bool(found)
+
+
+async def run_with_many_users(dsn: str, options: argparse.Namespace) -> None:
+    """Two months of so many users, in a database with nothing else."""
+    if options.dsn_file is None:
+        await (await open_store(dsn)).close()
+        statements = Path(__file__).with_name("many_users.sql").read_text()
+        connection = await asyncpg.connect(dsn)
+        await connection.execute(statements.format(users=options.many_users), timeout=None)
+        await connection.close()
+    columns = ("username", "-gpu_hours", "gib_hours", "-starts", "-username")
+    async with asked(dsn, year.DAYS) as one:
+        for name, paths in {
+            "this month": ["users"],
+            "the month before": ["users?month=2025-11"],
+            "by any column": [f"users?month=2025-12&sort={column}" for column in columns],
+            "part of many names": ["users?month=2025-12&search=person00"],
+            "part of one name": ["users?month=2025-12&search=person031415"],
+            "part of e-mails": ["users?month=2025-12&search=9@campus"],
+        }.items():
+            await one.measure(f"{options.many_users:,} users, {name}", paths * 10)
+        first = "api/v1/users?limit=1000&since=2025-12-01"
+        paths = [first]
+        for _ in range(20):
+            answer = await one.http.fetch(one.url + paths[-1], headers=one.headers)
+            paths.append(f"{first}&{urlencode({'cursor': json.loads(answer.body)['next']})}")
+        await one.measure("API: 1,000 users on each of 20 pages", paths)
 
 
 async def main_with(options: argparse.Namespace) -> None:
     given = options.dsn_file.read_text().strip() if options.dsn_file else None
-    async with store_year.database(given) as dsn:
-        await run(dsn, options)
+    async with store_year.database(given, options.folder) as dsn:
+        await (run_with_many_users if options.many_users else run)(dsn, options)
 
 
 def main() -> None:
@@ -181,7 +254,9 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=year.USERS)
     parser.add_argument("--sessions", type=int, default=year.SESSIONS)
     parser.add_argument("--days", type=int, default=year.DAYS)
+    parser.add_argument("--many-users", type=int, default=0)
     parser.add_argument("--dsn-file", type=Path)
+    parser.add_argument("--folder", type=Path)
     asyncio.run(main_with(parser.parse_args()))
 
 

@@ -1,12 +1,14 @@
 """Measures every panel of the Grafana dashboards on the store's year of truth.
 
     python benchmarks/panels.py [--users N] [--sessions N] [--days N] [--dsn-file FILE]
+                                [--folder FOLDER]
 
 Fills the embedded PostgreSQL, or the empty database in --dsn-file, as ``store_year.py`` does, puts
 every user into one of 60 groups and 12 departments, lets every session be sampled
 (``panels.sql``), and asks each panel over 24 hours, 30 days and a year: of everyone, of one group,
 and of the user who ran most. Prints for each the least of three times as a client sees them and of
-the database's processor, in milliseconds, and which are over 200.
+the database's processor, in milliseconds, and which are over 200. --folder has the database that
+``store_year.py --folder`` has filled; people and samples are added to it.
 """
 
 from __future__ import annotations
@@ -120,14 +122,16 @@ def questions(*, grouped: bool) -> list[tuple[str, str]]:
 
 
 async def measure(options: argparse.Namespace, given: str | None) -> None:
-    runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
-    async with database(given) as dsn:
+    async with database(given, options.folder) as dsn:
         store = await open_store(dsn)
-        await ingest(store, runs)
+        if options.folder is None:
+            runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
+            await ingest(store, runs)
         await people(store, options.users)
-        await upkeep(store, year.BEGIN + timedelta(days=options.days + 4))
         connection = await asyncpg.connect(dsn)
-        await connection.execute(Path(__file__).with_suffix(".sql").read_text())
+        if not await connection.fetchval("SELECT EXISTS (SELECT FROM session_samples)"):
+            await connection.execute(Path(__file__).with_suffix(".sql").read_text(), timeout=None)
+        await upkeep(store, year.BEGIN + timedelta(days=options.days + 4))
         await connection.execute("VACUUM ANALYZE")
         await measure_panels(connection, options.days)
         await connection.close()
@@ -140,6 +144,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=year.SESSIONS)
     parser.add_argument("--days", type=int, default=year.DAYS)
     parser.add_argument("--dsn-file", type=Path)
+    parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     given = options.dsn_file.read_text().strip() if options.dsn_file else None
     asyncio.run(measure(options, given))

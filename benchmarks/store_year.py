@@ -1,13 +1,17 @@
 """Measures the store with a year of truth: rebuild, panels, upkeep, bytes, and errors in hours.
 
     python benchmarks/store_year.py [--users N] [--sessions N] [--days N] [--dsn-file FILE]
+                                    [--folder FOLDER] [--steps STEP...]
 
 Ingests the year's events (three for each session) into the embedded PostgreSQL, or into the empty
 database in --dsn-file, adds what checks every five minutes would have seen, rebuilds sessions and
 usage from events, lets upkeep summarise, and asks what dashboards ask, over a year, 30 days and 24
 hours. Times are those of the server as a client sees them, the least of three; beside them the
 processor's time of the database's process, which other work on the machine changes less. Hours of
-every user are compared with the truth in whole microseconds.
+every user are compared with the truth in whole microseconds, by every path that tells them.
+
+--folder keeps the embedded PostgreSQL there; with a database that is already filled, give the
+--steps that are to be done: of fill, rebuild, upkeep, panels, errors and sizes, in this order.
 """
 
 from __future__ import annotations
@@ -17,8 +21,8 @@ import asyncio
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +30,10 @@ import asyncpg
 import year
 
 from jupyterhub_metrics.store import EmbeddedServer, Store, UpkeepRules, open_store
+from jupyterhub_metrics.store.queries import query
+from jupyterhub_metrics.store.rebuild import rebuild as rebuilt
+from jupyterhub_metrics.store.rebuild import silent
+from jupyterhub_metrics.store.upkeep import upkeep_round
 
 PANELS = {
     "active users": "SELECT * FROM active_users_over_time($1, $2, $3)",
@@ -35,22 +43,56 @@ PANELS = {
     "top users": "SELECT * FROM top_users($1, $2)",
     "image table": "SELECT * FROM image_table($1, $2)",
 }
+PATHS = {
+    "top_users": "SELECT username, round(hours * 3.6e9)::bigint AS microseconds "
+    "FROM top_users($1, $2, 1000000)",
+    "usage_between": "SELECT username, "
+    "sum(round(seconds * 1e6)::bigint)::bigint AS microseconds "
+    "FROM usage_between($1, $2, '1 day', 'Europe/Berlin') GROUP BY username",
+    "the operator's table": "SELECT username, sum(running)::bigint AS microseconds "
+    "FROM usage_totals($1, $2) JOIN servers ON servers.id = server_id GROUP BY username",
+    "the dashboards' users": "SELECT username, round(hours * 3.6e9)::bigint AS microseconds "
+    f"FROM panel_usage_by_user($1, $2, '{{{year.HUB}}}', '{{*}}')",
+}
+OF_USER = (
+    "SELECT $1 AS username, sum(running)::bigint AS microseconds "
+    f"FROM usage_asked('{{{year.HUB}}}', $1, NULL, $2, $3, '1 day', 'Europe/Berlin', 'hub')"
+)
+DAILY = (
+    "SELECT username, sum(round(seconds * 1e6)::bigint)::bigint AS microseconds "
+    "FROM usage_daily WHERE day >= $1 AND day < $2 GROUP BY username"
+)
+HOURLY = DAILY.replace("usage_daily", "usage_hourly")
+OF_ALL_TIME = {
+    "user_session_stats": "SELECT split_part(user_email, '@', 1) AS username, "
+    "round(total_hours * 3600000000)::bigint AS microseconds FROM user_session_stats",
+    "user_sessions": "SELECT username, "
+    "sum(round(runtime_hours * 3600000000))::bigint AS microseconds "
+    "FROM user_sessions GROUP BY username",
+}
+STEPS = ("fill", "rebuild", "upkeep", "panels", "errors", "sizes")
 BATCH = 3000
 
 
 def passable(folder: str) -> Path:
     """Open to the embedded server's own account."""
     path = Path(folder)
+    path.mkdir(exist_ok=True)
     path.chmod(0o711)
     return path
 
 
 @asynccontextmanager
-async def database(given: str | None) -> AsyncIterator[str]:
+async def database(given: str | None, kept: Path | None = None) -> AsyncIterator[str]:
+    """The DSN that is given, or that of an embedded server, in a folder that may be kept."""
     if given is not None:
         yield given
         return
-    with tempfile.TemporaryDirectory(prefix="jhm-", dir="/tmp") as folder:
+    with ExitStack() as stack:
+        if kept is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="jhm-", dir="/tmp"))
+        else:
+            folder = str(kept)
         server = EmbeddedServer(passable(folder))
         yield await server.start()
         await server.stop()
@@ -76,26 +118,57 @@ async def observe(dsn: str) -> None:
     await connection.close()
 
 
-async def rebuild(store: Store, sessions: int) -> None:
-    began = time.perf_counter()
-    folded = await store.rebuild(datetime.now(tz=year.EPOCH.tzinfo))
+async def rebuild(dsn: str, sessions: int) -> None:
+    connection = await asyncpg.connect(dsn)
+    pid = connection.get_server_pid()
+    began, used = time.perf_counter(), processor_seconds(pid)
+    folded = await rebuilt(connection, datetime.now(tz=year.EPOCH.tzinfo), silent)
     print(
-        f"rebuild: {time.perf_counter() - began:.1f} s; sessions lost: {sessions - folded}",
+        f"rebuild: {time.perf_counter() - began:.1f} s, processor "
+        f"{processor_seconds(pid) - used:.1f} s; sessions lost: {sessions - folded}",
     )
+    await connection.close()
 
 
 async def upkeep(store: Store, until: datetime) -> None:
-    took = []
+    """All that there is to do, for who measures something else."""
+    while any((await store.upkeep(UpkeepRules(), until)).done.values()):
+        pass
+
+
+async def upkeep_rounds(dsn: str, until: datetime) -> None:
+    """The same, each round measured."""
+    connection = await asyncpg.connect(dsn)
+    pid = connection.get_server_pid()
+    files = await temporary_files(connection)
+    took, longest = [], dict[str, tuple[float, float]]()
     while True:
-        began = time.perf_counter()
-        found = await store.upkeep(UpkeepRules(), until)
-        took.append(time.perf_counter() - began)
-        if not any(found.done.values()):
+        began, used = time.perf_counter(), processor_seconds(pid)
+        found = await upkeep_round(connection, UpkeepRules(), until)
+        one = time.perf_counter() - began, processor_seconds(pid) - used
+        took.append(one)
+        name = " and ".join(name for name, pieces in found.done.items() if pieces)
+        longest[name] = max(longest.get(name, one), one, key=lambda two: two[1])
+        if not name:
             break
+    clock, processor = zip(*took, strict=True)
     print(
-        f"upkeep: {len(took)} rounds, mean {sum(took) / len(took) * 1e3:.1f} ms, "
-        f"longest {max(took) * 1e3:.1f} ms, with nothing to do {took[-1] * 1e3:.1f} ms"
+        f"upkeep: {len(took)} rounds, {sum(clock):.0f} s, processor {sum(processor):.0f} s; "
+        f"longest {max(clock) * 1e3:.1f} ms, processor {max(processor) * 1e3:.1f} ms; "
+        f"temporary files: {await temporary_files(connection) - files}"
     )
+    for name, (seconds, busy) in longest.items():
+        print(f"  longest of {name or 'none'}: {seconds * 1e3:.1f} ms, {busy * 1e3:.1f} ms")
+    await connection.close()
+
+
+async def temporary_files(connection: asyncpg.Connection) -> int:
+    """How many the database has written so far."""
+    await connection.execute("SELECT pg_stat_force_next_flush()")
+    found: int = await connection.fetchval(
+        "SELECT temp_files FROM pg_stat_database WHERE datname = current_database()"
+    )
+    return found
 
 
 def processor_seconds(pid: int) -> float:
@@ -146,58 +219,70 @@ async def errors(
         windows.append((since, until))
     for since, until in windows:
         truth = year.seconds_of_users(runs, since, until)
-        for path, statement in {
-            "top_users": "SELECT username, round(hours * 3.6e9)::bigint AS microseconds "
-            "FROM top_users($1, $2, 1000000)",
-            "usage_between": "SELECT username, "
-            "sum(round(seconds * 1e6)::bigint)::bigint AS microseconds "
-            "FROM usage_between($1, $2, '1 day', 'Europe/Berlin') GROUP BY username",
-        }.items():
-            rows = await connection.fetch(statement, since, until)
-            found = {row["username"]: row["microseconds"] for row in rows if row["microseconds"]}
-            wrong = {name for name in truth | found if truth.get(name, 0) != found.get(name, 0)}
-            hours = sum(truth.values()) / year.HOUR
-            print(
-                f"{path} {since:%m-%d %H:%M:%S} to {until:%m-%d %H:%M:%S}: {len(truth)} users, "
-                f"{hours:.0f} h, users with another sum: {len(wrong)}"
-            )
+        hours = sum(truth.values()) / year.HOUR
+        print(
+            f"{since:%m-%d %H:%M:%S} to {until:%m-%d %H:%M:%S}: {len(truth)} users, {hours:.0f} h"
+        )
+        for path, statement in PATHS.items():
+            compared(path, truth, await connection.fetch(statement, since, until))
+        of_users: list[asyncpg.Record] = []
+        for name in truth:
+            of_users += await connection.fetch(OF_USER, name, since, until)
+        compared("a user's page", truth, of_users)
+    truth = year.seconds_of_users(runs, *whole)
+    daily = await connection.fetch(DAILY, whole[0].date(), whole[1].date())
+    compared("usage_daily over the year", truth, daily)
+    hourly = await connection.fetch(HOURLY, whole[0].date(), whole[1].date())
+    compared("usage_hourly over the year", truth, hourly)
+    ever = year.seconds_of_users(runs, begin, begin + timedelta(days=10 * days))
+    for path, statement in OF_ALL_TIME.items():
+        compared(f"{path}, all time", ever, await connection.fetch(statement))
+
+
+def compared(path: str, truth: Mapping[str, int], rows: Sequence[asyncpg.Record]) -> None:
+    """Prints how many users a path gives other microseconds than the truth."""
+    found = {row["username"]: row["microseconds"] for row in rows if row["microseconds"]}
+    wrong = {name for name in truth | found if truth.get(name, 0) != found.get(name, 0)}
+    print(f"  {path}: users with another sum: {len(wrong)}")
 
 
 async def sizes(connection: asyncpg.Connection, users: int, days: int) -> None:
-    rows = await connection.fetch("""
-        SELECT coalesce(parent.relname, one.relname) AS name,
-            sum(pg_total_relation_size(one.oid)) AS bytes
-        FROM pg_class AS one
-        LEFT JOIN pg_inherits ON inhrelid = one.oid
-        LEFT JOIN pg_class AS parent ON parent.oid = inhparent
-        WHERE one.relkind = 'r' AND one.relnamespace = current_schema()::regnamespace
-        GROUP BY 1 ORDER BY 2 DESC
-    """)
-    total = float(sum(row["bytes"] for row in rows))
+    timescale = await connection.fetchval("SELECT to_regnamespace('_timescaledb_catalog') NOTNULL")
+    rows = await connection.fetch(query("table_sizes_timescale" if timescale else "table_sizes"))
+    total = sum(row["bytes"] for row in rows)
     share = total / users / (days / 365)
     print(f"{total / 1e6:.0f} MB in tables, {share / 1e6:.3f} MB per user and year:")
-    for row in rows:
-        if row["bytes"] > 100_000:
-            name, megabytes = row["name"], float(row["bytes"]) / 1e6
-            print(f"  {name}: {megabytes:.1f} MB")
+    for row in sorted(rows, key=lambda row: row["bytes"], reverse=True):
+        if row["bytes"] > total / 1000:
+            each = row["bytes"] / max(1, row["rows"])
+            print(
+                f"  {row['name']}: {row['bytes'] / 1e6:.1f} MB, {row['rows']} rows of {each:.0f} "
+                f"bytes, {row['compressed_chunks'] or 0} of {row['chunks']} chunks compressed"
+            )
 
 
 async def measure(options: argparse.Namespace, given: str | None) -> None:
     runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
     until = year.BEGIN + timedelta(days=options.days + 4)
-    async with database(given) as dsn:
-        store = await open_store(dsn)
-        await ingest(store, runs)
-        await observe(dsn)
-        await rebuild(store, len(runs))
-        await upkeep(store, until)
+    async with database(given, options.folder) as dsn:
+        if "fill" in options.steps:
+            store = await open_store(dsn)
+            await ingest(store, runs)
+            await store.close()
+            await observe(dsn)
+        if "rebuild" in options.steps:
+            await rebuild(dsn, len(runs))
+        if "upkeep" in options.steps:
+            await upkeep_rounds(dsn, until)
         connection = await asyncpg.connect(dsn)
         await connection.execute("VACUUM ANALYZE")
-        await panels(connection, year.BEGIN, options.days)
-        await errors(connection, runs, year.BEGIN, options.days)
-        await sizes(connection, options.users, options.days)
+        if "panels" in options.steps:
+            await panels(connection, year.BEGIN, options.days)
+        if "errors" in options.steps:
+            await errors(connection, runs, year.BEGIN, options.days)
+        if "sizes" in options.steps:
+            await sizes(connection, options.users, options.days)
         await connection.close()
-        await store.close()
 
 
 def main() -> None:
@@ -206,6 +291,8 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=year.SESSIONS)
     parser.add_argument("--days", type=int, default=year.DAYS)
     parser.add_argument("--dsn-file", type=Path)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
     options = parser.parse_args()
     given = options.dsn_file.read_text().strip() if options.dsn_file else None
     asyncio.run(measure(options, given))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -120,14 +121,12 @@ def mean(sums: float | None, hours: float) -> float | None:
 
 
 def p95(values: Sequence[float | None]) -> float | None:
-    """Between the two values that it lies between, by how far it is from each."""
+    """What 95 % of them never exceed, as the end of its place, of which a doubling has 32."""
     ranked = sorted(known(values))
     if not ranked:
         return None
-    place = 0.95 * (len(ranked) - 1)
-    below = ranked[int(place)]
-    above = ranked[min(int(place) + 1, len(ranked) - 1)]
-    return below + (above - below) * (place - int(place))
+    reached = ranked[math.ceil(0.95 * len(ranked)) - 1]
+    return min(2 ** (math.ceil(32 * math.log2(reached)) / 32), ranked[-1]) if reached else 0
 
 
 def share(look: Looked) -> dict[str, float | None]:

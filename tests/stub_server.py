@@ -68,7 +68,12 @@ def main() -> None:
             """Keep the Hub's log to the Hub."""
 
     address = urlparse(os.environ["JUPYTERHUB_SERVICE_URL"])
-    ThreadingHTTPServer((str(address.hostname), address.port or 0), Answer).serve_forever()
+    place = (str(address.hostname), address.port or 0)
+    while True:
+        # the Hub found the port free a while ago; somebody else may have it for a moment
+        with contextlib.suppress(OSError), ThreadingHTTPServer(place, Answer) as server:
+            server.serve_forever()
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -106,10 +106,7 @@ class MetricsRecorder(RecorderSettings):
         """
         left = [note for note in self.outbox.notes() if is_leftover(note)]
         for note in [*self._runs.unknown_to(read_rows()), *left]:
-            run = self._runs.of(note)
-            run.found_gone = True
-            ending = replace(self._ending(note, run), actor=HUB_START)
-            self._record_end(note, run, decide(ending), {})
+            self._end_unseen(note)
 
     # -- the life of a server ------------------------------------------------
 
@@ -133,16 +130,11 @@ class MetricsRecorder(RecorderSettings):
         if started_at is None:
             return
         mark_recorded()
-        stale = self.outbox.note(row_id(spawner))
-        if stale is not None and stale.gone_at is not None:
-            self._end_stale(spawner, stale)
-        elif stale is not None:
-            self.log.warning(
-                "Server %s: found an open session that began at %s; expected none at a new start; "
-                "its end was not seen and drift settles it",
-                spawner._log_name,
-                stale.started_at,
-            )
+        for stale in self._runs.before(spawner):
+            if stale.gone_at is not None:
+                self._end_stale(spawner, stale)
+            else:
+                self._end_unseen(stale)
         run = self._runs.begin(spawner, started_at)
         note = self._runs.new_note(spawner, run)
         facts = self._new_facts(spawner, run) | self._people.pop(row_id(spawner), {})
@@ -312,6 +304,13 @@ class MetricsRecorder(RecorderSettings):
     def _serves(self, spawner: Any) -> None:
         """Its start was cancelled, and the Hub goes on with it as if it were not."""
         self.ready(spawner, "hub_poll")
+
+    def _end_unseen(self, note: Note) -> None:
+        """It ended while nobody looked: between when it was last seen alive and now."""
+        run = self._runs.of(note)
+        run.found_gone = True
+        ending = replace(self._ending(note, run), actor=HUB_START)
+        self._record_end(note, run, decide(ending), {})
 
     def _end_stale(self, spawner: Any, note: Note) -> None:
         """A poll had found it gone, and the Hub did nothing about it before this new start."""

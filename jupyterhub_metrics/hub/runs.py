@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ..model import session_id
 from .clock import SessionClock
+from .leftovers import is_leftover
 from .note import Note
 from .outbox import Outbox
 from .started import stored_started
@@ -99,6 +100,19 @@ class Runs:
             if row.started is None or not same_start(aware(row.started), note.started_at):
                 unknown.append(note)
         return unknown
+
+    def before(self, spawner: Any) -> list[Note]:
+        """The notes of earlier runs of the same server, of whose end nobody has told.
+
+        A new start takes their place: JupyterHub runs a server once, and a spawner that finds one
+        where it is to start its own removes it. Their rows may be of a database that was made anew.
+        """
+        server = (spawner.user.name, spawner.name or "")
+        return [
+            note
+            for note in self._outbox.notes()
+            if not is_leftover(note) and (note.current_username, note.server_name) == server
+        ]
 
     def of(self, note: Note) -> Run:
         """What was seen of a noted run: after a restart of the Hub, what its note tells."""

@@ -184,7 +184,7 @@ class MetricsService(Settings):
             security_headers=security_headers(hub_host),
             clock=clock,
             cursors=Cursors(secret),
-            privacy=Privacy(self.pseudonyms, secret),
+            privacy=Privacy(self.pseudonyms),
             further_hubs=tuple(self.further_hubs),
             upkeeper=Upkeeper(database, metrics, rules=self._upkeep_rules(), clock=clock),
             checker=self._checker(database, metrics, clock),

@@ -13,7 +13,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from ..store import UsageRow
+from ..store import SecondsRow, UsageRow
 
 MAX_SERIES: Final = 7
 OTHERS: Final = "others"
@@ -39,7 +39,9 @@ class Chart:
 
 
 def chart_of(
-    rows: Sequence[UsageRow], moments: Sequence[datetime], names: Mapping[str, str] | None = None
+    rows: Sequence[UsageRow] | Sequence[SecondsRow],
+    moments: Sequence[datetime],
+    names: Mapping[str, str] | None = None,
 ) -> Chart:
     """``rows`` by bucket of ``moments`` and value; ``names`` are shown in place of values."""
     places = {moment: place for place, moment in enumerate(moments)}

@@ -1,29 +1,33 @@
 """What pages draw without a script: a calendar of days and a timeline of sessions. Pure.
 
-Called by :mod:`.usage_page`. Templates turn it into SVG; colours are the stylesheet's.
+Called by :mod:`.usage_page`. Colours are the stylesheet's. Marks, of which there are hundreds, are
+turned into SVG here: a template takes several times as long.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from ..model import Session
+from markupsafe import Markup, escape
+
+from ..store import DrawnSession
 from .periods import in_zone
 from .wording import duration_in_words
 
-CALENDAR_WEEKS: Final = 27
+CALENDAR_WEEKS: Final = 53
+DAY_UNITS: Final = 14
 MAX_LANES: Final = 12
 TIMELINE_UNITS: Final = 1000
-_LEVELS: Final = (0.0, 1.0, 4.0, 8.0)
-"""Hours above which a day is drawn one step darker."""
+_LEVELS: Final = (0.0, 3600.0, 4 * 3600.0, 8 * 3600.0)
+"""Seconds above which a day is drawn one step darker."""
 
 
-@dataclass(frozen=True)
-class Day:
+class Day(NamedTuple):
     """One day; ``level`` is 0 (nothing) to 4. ``week`` and ``weekday`` count from 0, Monday."""
 
     day: date
@@ -36,11 +40,22 @@ class Day:
 
 @dataclass(frozen=True)
 class Calendar:
-    """Weeks of days, the last with the period's last day. ``months`` are labels by week."""
+    """A year by weeks, the last with the period's last day. ``months`` are labels by week."""
 
     days: tuple[Day, ...]
     months: tuple[tuple[int, str], ...]
     words: str
+
+    @property
+    def marks(self) -> Markup:
+        """A square for each day, in SVG."""
+        return Markup(  # noqa: S704 - numbers and words of ours
+            "".join(
+                f'<rect x="{week * DAY_UNITS}" y="{16 + weekday * DAY_UNITS}" width="12" '
+                f'height="12" rx="2" class="jhm-l{level}"><title>{words}</title></rect>'
+                for _, _, week, weekday, level, words in self.days
+            )
+        )
 
 
 def calendar_since(until: datetime, zone: str) -> datetime:
@@ -76,14 +91,24 @@ def calendar_of(seconds_by_day: Mapping[date, float], until: datetime, zone: str
     return Calendar(tuple(days), tuple(months), words)
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(NamedTuple):
     """A session in the timeline, in thousandths of its length."""
 
     begins: float
     width: float
     kind: str
     words: str
+
+
+def marks_of(bars: Sequence[Bar]) -> Markup:
+    """A bar for each session, in SVG."""
+    return Markup(  # noqa: S704 - what others named is escaped
+        "".join(
+            f'<rect x="{bar.begins}" y="1" width="{bar.width}" height="8" '
+            f'class="jhm-bar-{bar.kind}"><title>{escape(bar.words)}</title></rect>'
+            for bar in bars
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -97,7 +122,7 @@ class Timeline:
 
 
 def timeline_of(
-    sessions: Sequence[Session],
+    sessions: Sequence[DrawnSession],
     names: Sequence[str],
     since: datetime,
     until: datetime,
@@ -133,7 +158,7 @@ def timeline_of(
     )
 
 
-def _session_words(session: Session, name: str, zone: str) -> str:
+def _session_words(session: DrawnSession, name: str, zone: str) -> str:
     began = session.started_at.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M")
     if session.ended_at is None:
         return f"{name}, {session.state} since {began}"
@@ -148,7 +173,7 @@ def _amount(seconds: float) -> str:
 
 
 def _level(seconds: float) -> int:
-    return sum(1 for hours in _LEVELS if seconds > hours * 3600)
+    return bisect_left(_LEVELS, seconds)
 
 
 def _last_day(until: datetime, zone: str) -> date:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from .. import _data
 from ..model import isoformat
 from .access import Viewer
+from .drawings import marks_of
 from .figures import amount_in_words
 from .wording import hours_in_words
 
@@ -36,6 +38,8 @@ class Pages:
         self._templates.filters["moment"] = moment
         self._templates.filters["hours"] = hours_in_words
         self._templates.filters["amount"] = amount_in_words
+        self._templates.filters["marks"] = marks_of
+        self._templates.filters["code"] = with_code
         self._templates.filters["path"] = path_segment
 
     def render(
@@ -59,9 +63,15 @@ def path_segment(name: str) -> str:
     return quote(name, safe="")
 
 
+def with_code(text: str) -> Markup:
+    """Text with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
+
+
 def moment(at: datetime) -> Markup:
     """A ``<time>`` element in UTC to the second, which a script turns into the browser's zone."""
     utc = at.astimezone(timezone.utc)
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
-        isoformat(utc), utc.strftime("%Y-%m-%d %H:%M:%S"), utc.strftime("%Y-%m-%d %H:%M:%S")
+    shown = utc.strftime("%Y-%m-%d %H:%M:%S")
+    return Markup(  # noqa: S704 - digits of ours
+        f'<time datetime="{isoformat(utc)}" title="{shown} UTC">{shown}</time>'
     )

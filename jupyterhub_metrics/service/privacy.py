@@ -1,14 +1,16 @@
-"""Whether people see one another's names or pseudonyms. Called by the API and the pages."""
+"""Whether people see one another's names or pseudonyms. Called by the API and the pages.
+
+A person has the same pseudonym here as in the views of the database's pseudonymised reader.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
-from ..store import Reading
+from ..store import PseudonymKey, Reading
 from .access import Viewer
 
 PSEUDONYM_CHARACTERS: Final = 32
@@ -17,12 +19,22 @@ REMEMBERED_SECONDS: Final = 30.0
 
 @dataclass
 class Privacy:
-    """``pseudonyms``: others are shown by 32 hexadecimal digits, the same for one secret."""
+    """``pseudonyms``: others are shown by 32 hexadecimal digits, the same for one database."""
 
     pseudonyms: bool
-    secret: bytes
+    _key: PseudonymKey | None = None
+    _asked: Reading | None = None
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
     _asked_at: float | None = None
+
+    async def learn(self, reading: Reading) -> None:
+        """Asks for what pseudonyms are made with; to be awaited before anyone is shown.
+
+        Raises DatabaseUnavailable.
+        """
+        if self.pseudonyms and self._asked is not reading:
+            self._key = await reading.pseudonym_key()
+            self._names, self._asked_at, self._asked = {}, None, reading
 
     def hides(self, viewer: Viewer, hub: str, username: str) -> bool:
         """Whether this viewer must not learn who that is; one's own name is never hidden."""
@@ -49,6 +61,9 @@ class Privacy:
         return self._asked_at is None or monotonic() - self._asked_at > REMEMBERED_SECONDS
 
     def _pseudonym(self, hub: str, username: str) -> str:
-        key = hashlib.sha256(b"jupyterhub-metrics pseudonym\0" + self.secret).digest()
+        """As ``sql/roles/pseudonymised.sql`` computes it."""
+        if self._key is None:
+            raise RuntimeError("found no key of pseudonyms; expected learn() to be awaited before")
         named = f"{hub}\x1f{username}".encode("utf-8", "surrogatepass")
-        return hmac.new(key, named, hashlib.sha256).hexdigest()[:PSEUDONYM_CHARACTERS]
+        inner = hashlib.sha256(self._key.inner_pad + named).digest()
+        return hashlib.sha256(self._key.outer_pad + inner).hexdigest()[:PSEUDONYM_CHARACTERS]

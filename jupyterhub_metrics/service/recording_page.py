@@ -123,7 +123,8 @@ def _checks(samples: Samples) -> Iterable[Line]:
         failures = samples.get((f"{_PREFIX}source_failures_total", labels), 0)
         words = f"answered {duration_in_words(staleness)} ago"
         if failures:
-            words += f"; {failures:,.0f} failures since the service began"
+            noun = "failure" if failures == 1 else "failures"
+            words += f"; {failures:,.0f} {noun} since the service began"
         yield Line(label, words, staleness < 3600 or source == "graph")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..model import Session
-from ..store import SeenSession
+from ..store import DrawnSession, SeenSession
 from .wording import (
     bytes_in_words,
     duration_in_words,
@@ -65,7 +65,7 @@ class Row:
     used_words: str | None
 
 
-def server_of(session: Session, *, hidden: bool = False) -> str:
+def server_of(session: Session | DrawnSession, *, hidden: bool = False) -> str:
     """What people call the server; ``hidden``: without its name."""
     if hidden:
         return "named server" if session.server_name else DEFAULT_SERVER

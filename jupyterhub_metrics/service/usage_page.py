@@ -12,8 +12,7 @@ from datetime import date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from ..model import Session
-from ..store import SeenSession, UsageRow
+from ..store import DrawnSession, SeenSession, UsageRow
 from .drawings import Calendar, Timeline, calendar_of, timeline_of
 from .figures import Amounts, Figure, figures_of
 from .page_period import Period
@@ -55,7 +54,7 @@ def usage_page(
     before: Amounts,
     days: Sequence[UsageRow],
     running: Sequence[SeenSession],
-    sessions: Sequence[SeenSession],
+    drawn: Sequence[DrawnSession],
     listed: Sequence[SeenSession],
     *,
     hidden: bool,
@@ -63,9 +62,9 @@ def usage_page(
     """The page of ``username`` (or of its pseudonym) as ``viewer`` sees it.
 
     ``before`` is what the period is compared with; ``days`` is usage by day of the period's zone
-    from the calendar's beginning; ``sessions`` are the newest of the period, at most ``MAX_DRAWN``,
-    ``listed`` those of the table and one more if there are more. ``hidden``: without names of
-    servers and people.
+    from the calendar's beginning; ``drawn`` are the newest sessions of the period, at most
+    ``MAX_DRAWN``, ``listed`` those of the table and one more if there are more. ``hidden``: without
+    names of servers and people.
     """
     zone, now = period.zone, period.now
     shown = listed[:ROWS]
@@ -74,7 +73,6 @@ def usage_page(
     for row in days:
         day = row.bucket.astimezone(ZoneInfo(zone)).date()
         seconds_by_day[day] = seconds_by_day.get(day, 0.0) + row.seconds
-    drawn: list[Session] = [seen.session for seen in sessions]
     return UsagePage(
         username=username,
         own=username == viewer,
@@ -91,7 +89,7 @@ def usage_page(
             zone,
             now,
         ),
-        drawn_all=len(sessions) < MAX_DRAWN,
+        drawn_all=len(drawn) < MAX_DRAWN,
         rows=tuple(
             row_of(
                 seen,

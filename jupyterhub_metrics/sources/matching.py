@@ -130,12 +130,14 @@ def _annotated(pod: Pod, by_key: Mapping[Key, list[CheckedSession]]) -> Sequence
 
 
 def _owner_of(pod: Pod, candidates: Sequence[CheckedSession]) -> CheckedSession | None:
-    """The latest session that had begun when the pod was made."""
+    """The latest session that had begun when the pod was made, an open one first.
+
+    A clock that was set back dates a later start before one that has ended.
+    """
     owner = None
     for session in candidates:
-        later = owner is None or session.started_at > owner.started_at
-        if later and had_begun(session, pod):
-            owner = session
+        if owner is None or (session.open, session.started_at) > (owner.open, owner.started_at):
+            owner = session if had_begun(session, pod) else owner
     return owner
 
 

@@ -21,6 +21,7 @@ from .rows import session_of
 Fetch = Callable[..., Awaitable[Sequence[asyncpg.Record]]]
 
 Dimension = Literal["user", "group", "server", "profile", "image", "node", "hub"]
+SummarisedDimension = Literal["hub", "node", "image", "profile"]
 Step = Literal["hour", "day", "week", "month"]
 
 STEPS: Final[dict[Step, str]] = {
@@ -61,6 +62,15 @@ class UsageRow:
     gpu_hours: float | None
     starts: int
     failures: int
+
+
+@dataclass(frozen=True)
+class SecondsRow:
+    """How long servers ran in one bucket, by one value of a dimension."""
+
+    bucket: datetime
+    value: str | None
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,17 @@ class SeenSession:
 
 
 @dataclass(frozen=True)
+class DrawnSession:
+    """What a drawing shows of a session."""
+
+    server_name: str
+    display_name: str | None
+    state: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
 class KnownGroup:
     """A group that somebody is in now."""
 
@@ -136,6 +157,14 @@ class HowSeen:
     unseen_ends: int
 
 
+@dataclass(frozen=True)
+class PseudonymKey:
+    """The key of pseudonyms, as the two padded blocks of HMAC-SHA-256 (RFC 2104)."""
+
+    inner_pad: bytes
+    outer_pad: bytes
+
+
 SessionPlace = tuple[datetime, UUID]
 """Start and id of the last session of the page before."""
 
@@ -150,36 +179,44 @@ class Reading:
         self, hub: str, username: str, window: Window, by: Dimension
     ) -> list[UsageRow]:
         """One user's usage, by bucket, most seconds first."""
-        rows = await self._fetch("usage_of_user_by", hub, username, *_divided(window), by)
-        return [UsageRow(*row.values()) for row in rows]
+        return await self._usage([hub], username, None, window, by)
 
     async def usage_of_group(
         self, hub: str, group: str, window: Window, by: Dimension
     ) -> list[UsageRow]:
         """What a group's members used while they were in it, by bucket, most seconds first."""
-        rows = await self._fetch("usage_of_group_by", hub, group, *_divided(window), by)
-        return [UsageRow(*row.values()) for row in rows]
+        return await self._usage([hub], None, [group], window, by)
 
     async def usage_by_groups(
         self, hubs: Sequence[str], window: Window, groups: Sequence[str] | None = None
     ) -> list[UsageRow]:
         """Usage of all groups or of those named, by bucket, most seconds first."""
-        named = None if groups is None else list(groups)
-        rows = await self._fetch("usage_by_groups", list(hubs), *_divided(window), named)
-        return [UsageRow(*row.values()) for row in rows]
+        return await self._usage(hubs, None, groups, window, "group")
 
     async def usage_of_all(
         self, hubs: Sequence[str], window: Window, by: Dimension
     ) -> list[UsageRow]:
         """Everybody's usage, by bucket, most seconds first."""
-        if by == "group":
-            return await self.usage_by_groups(hubs, window)
-        if window.step is None:
-            whole = (window.since, window.until)
-            rows = await self._fetch("usage_of_all_once_by", list(hubs), *whole, by)
-        else:
-            rows = await self._fetch("usage_of_all_by", list(hubs), *_divided(window), by)
+        return await self._usage(hubs, None, None, window, by)
+
+    async def _usage(
+        self,
+        hubs: Sequence[str],
+        username: str | None,
+        groups: Sequence[str] | None,
+        window: Window,
+        by: Dimension,
+    ) -> list[UsageRow]:
+        named = None if groups is None else list(groups)
+        rows = await self._fetch("usage_by", list(hubs), username, named, *_divided(window), by)
         return [UsageRow(*row.values()) for row in rows]
+
+    async def seconds_over_time(
+        self, hubs: Sequence[str], window: Window, by: SummarisedDimension
+    ) -> list[SecondsRow]:
+        """How long everybody's servers ran, by bucket of a day or more, in no order."""
+        rows = await self._fetch("seconds_over_time", list(hubs), *_divided(window), by)
+        return [SecondsRow(*row.values()) for row in rows]
 
     async def users(
         self,
@@ -233,6 +270,21 @@ class Reading:
             limit,
         )
         return await self._measured([_seen(row) for row in rows])
+
+    async def drawn_sessions_of_user(
+        self, hub: str, username: str, window: Window, server_name: str | None, limit: int
+    ) -> list[DrawnSession]:
+        """The newest of a user's sessions that overlap the window, newest first."""
+        rows = await self._fetch(
+            "drawn_sessions_of_user",
+            hub,
+            username,
+            window.since,
+            window.until,
+            server_name,
+            limit,
+        )
+        return [DrawnSession(*row.values()) for row in rows]
 
     async def sessions_of_group(
         self,
@@ -308,18 +360,22 @@ class Reading:
         return [KnownGroup(*row.values()) for row in await self._fetch("groups_known", list(hubs))]
 
     async def servers_of_user(self, hub: str, username: str) -> list[str]:
-        """The names of all servers that a user ever had; the default one is empty."""
+        """The names of all servers that a user ever had; the default one is empty.
+
+        None of them for a user of whom the Hub never told.
+        """
         rows = await self._fetch("servers_of_user", hub, username)
         return [row["server_name"] for row in rows]
-
-    async def user_is_known(self, hub: str, username: str) -> bool:
-        """Whether a Hub ever told of this user."""
-        return bool(await self._fetch("user_is_known", hub, username))
 
     async def usernames(self, hubs: Sequence[str]) -> list[tuple[str, str]]:
         """Hub and name of everyone who ever had a server, in no order."""
         rows = await self._fetch("usernames_of_hubs", list(hubs))
         return [(row["hub"], row["username"]) for row in rows]
+
+    async def pseudonym_key(self) -> PseudonymKey:
+        """What turns names into the pseudonyms that the database's reader sees."""
+        [row] = await self._fetch("pseudonym_key")
+        return PseudonymKey(*row.values())
 
     async def how_seen(
         self, hubs: Sequence[str], since: datetime, until: datetime

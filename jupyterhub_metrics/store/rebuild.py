@@ -48,6 +48,7 @@ async def rebuild(connection: asyncpg.Connection, now: datetime, progress: Progr
     """
     async with connection.transaction():
         await _each(connection, "use_much_memory", "have_usage_alone", "keep_activity")
+        await _each(connection, "find_activity", "analyse_activity", "make_room_for_folds")
         await _each(connection, "forget_sessions", "open_all_usage")
         bounds = await connection.fetchrow(query("sessions_filed"), timeout=_STATEMENT_SECONDS)
         folded = 0
@@ -57,7 +58,6 @@ async def rebuild(connection: asyncpg.Connection, now: datetime, progress: Progr
             )
             folded += count or 0
             progress("sessions", done)
-        await _each(connection, "restore_open_activity", "restore_ended_activity")
         await _each(connection, "analyse_sessions")
         for _, _, done in portions(bounds["first_at"], now):
             await connection.fetchval(
@@ -73,6 +73,7 @@ async def differences(
     """What is not as it is computed anew, at one moment. Changes nothing."""
     sessions: set[UUID] = set()
     days: set[date] = set()
+    rollups: set[date] = set()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await _each(connection, "use_much_memory")
         bounds = await connection.fetchrow(query("sessions_filed"), timeout=_STATEMENT_SECONDS)
@@ -87,9 +88,14 @@ async def differences(
                 query("usage_that_differs"), since, until, timeout=_STATEMENT_SECONDS
             )
             days.update(row["day"] for row in rows)
+            rows = await connection.fetch(
+                query("resource_sums_that_differ"), since, until, timeout=_STATEMENT_SECONDS
+            )
+            rollups.update(row["day"] for row in rows)
             progress("usage", done)
         rows = await connection.fetch(query("rollups_that_differ"), timeout=_STATEMENT_SECONDS)
-    return Differences(frozenset(sessions), frozenset(days), frozenset(row["day"] for row in rows))
+        rollups.update(row["day"] for row in rows)
+    return Differences(frozenset(sessions), frozenset(days), frozenset(rollups))
 
 
 async def _each(connection: asyncpg.Connection, *names: str) -> None:

@@ -109,6 +109,7 @@ async def open_store(
             command_timeout=COMMAND_SECONDS,
             server_settings={"application_name": application_name, "timezone": "UTC"},
             init=_reporting(on_query) if on_query else None,
+            connection_class=_LeftClean,
         )
     try:
         with translated(dsn):
@@ -119,6 +120,16 @@ async def open_store(
         raise
     log.info("opened the database at %s: %s", place(dsn), schema.capabilities)
     return Store(dsn, pool, schema.capabilities)
+
+
+class _LeftClean(asyncpg.Connection):
+    """Goes back to the pool as it is: what is set or locked here ends with its transaction.
+
+    A reset would cost a round trip after every statement.
+    """
+
+    def get_reset_query(self) -> str:
+        return ""
 
 
 def _reporting(

@@ -42,6 +42,8 @@ ARCHIVED: Final = (
     "hourly_counted",
     "hourly_changed",
     "session_samples",
+    "resource_sums",
+    "resource_due",
 )
 """All tables of the schema that are kept, small ones first. What a migration adds comes in
 here."""

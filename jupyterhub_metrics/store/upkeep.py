@@ -95,6 +95,7 @@ DUTIES: Final = (
     ),
     Duty("usage_days", lambda rules, now: now - CLOSED_AFTER, "close_usage_day", "usage_open_from"),
     Duty("usage_summaries", lambda rules, now: now, "summarise_usage", "usage_due_from"),
+    Duty("resource_sums", lambda rules, now: now, "sum_up_resources", "resources_due_from"),
 )
 """All of them; a round begins with the one that is furthest behind."""
 

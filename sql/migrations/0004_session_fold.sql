@@ -33,38 +33,50 @@ CREATE AGGREGATE session_facts (jsonb) (sfunc = jsonb_concat, stype = jsonb, ini
 
 COMMENT ON AGGREGATE session_facts (jsonb) IS 'One object; for each key the last value wins.';
 
--- The fold. Order-free: every aggregate either has a total order of its own or does not depend
--- on one. The restriction to a session's id and start reaches the index below the grouping.
+CREATE TYPE session_ending AS (
+    end_rank        integer,
+    id              uuid,
+    circumstance_id integer,
+    kind            text,
+    source          text,
+    reason          text,
+    actor           text,
+    exit_status     integer,
+    occurred_at     timestamptz,
+    not_before      timestamptz,
+    not_after       timestamptz
+);
+
+CREATE TYPE session_renaming AS (
+    occurred_at timestamptz,
+    id          uuid,
+    username    text
+);
+
+-- The fold. Order-free: every aggregate either has a total order of its own, or what it gathers is
+-- chosen from by one, or it does not depend on one. The restriction to a session's id and start
+-- reaches the index below the grouping.
 -- An end that was only concluded is withdrawn when the server is later seen running: an event of
 -- kind corrected whose fact corrects is "alive" says at which moment.
 CREATE VIEW session_fold AS
-WITH witnessed AS (
-    SELECT
-        event_details.*,
-        event_details AS event,
-        max(not_before) FILTER (WHERE kind = 'corrected' AND facts ->> 'corrects' = 'alive')
-            OVER (PARTITION BY session_id, filed_at) AS alive_at
-    FROM event_details
-    WHERE session_id IS NOT NULL
-),
-gathered AS (
+WITH gathered AS (
     SELECT
         session_id,
         min(hub) AS hub,
         min(username) AS original_username,
         min(server_name) AS server_name,
         filed_at AS started_at,
-        (array_agg(facts ->> 'username' ORDER BY occurred_at DESC, id DESC) FILTER (
+        array_agg(ROW(occurred_at, id, facts ->> 'username')::session_renaming) FILTER (
             WHERE kind = 'renamed' AND length(facts ->> 'username') BETWEEN 1 AND 255
-        ))[1] AS new_username,
-        (array_agg(event ORDER BY
-            session_end_rank(kind, source, not_before, not_after, facts),
-            not_after - not_before, id
+        ) AS renamings,
+        array_agg(ROW(
+            session_end_rank(kind, source, not_before, not_after, facts), id, circumstance_id, kind,
+            source, reason, actor, exit_status, occurred_at, not_before, not_after)::session_ending
         ) FILTER (
-            WHERE session_end_rank(kind, source, not_before, not_after, facts) = 0
-                OR session_end_rank(kind, source, not_before, not_after, facts) > 0
-                AND (alive_at IS NULL OR not_after > alive_at)
-        ))[1] AS chosen_end,
+            WHERE session_end_rank(kind, source, not_before, not_after, facts) IS NOT NULL
+        ) AS endings,
+        max(not_before) FILTER (WHERE kind = 'corrected' AND facts ->> 'corrects' = 'alive')
+            AS alive_at,
         min(occurred_at) FILTER (WHERE kind = 'ready' AND not_before = not_after) AS ready_at,
         bool_or(kind = 'ready') AS was_ready,
         bool_or(kind = 'ready' AND source <> 'hub_api') AS ready_told,
@@ -73,15 +85,16 @@ gathered AS (
         bool_or(source = 'simulation') AS simulated,
         session_facts(facts ORDER BY session_event_rank(kind), occurred_at, id)
             FILTER (WHERE session_event_rank(kind) IS NOT NULL) AS facts
-    FROM witnessed
+    FROM event_details
+    WHERE session_id IS NOT NULL
     GROUP BY session_id, filed_at
 ),
 ended AS (
     SELECT
         gathered.*,
-        session_end_rank(
-            (chosen_end).kind, (chosen_end).source, (chosen_end).not_before,
-            (chosen_end).not_after, (chosen_end).facts) AS end_rank,
+        new_username,
+        chosen_end,
+        (chosen_end).end_rank AS end_rank,
         -- A clock that stepped back never makes a session shorter than nothing.
         CASE WHEN (chosen_end).id IS NOT NULL
             THEN greatest((chosen_end).occurred_at, started_at) END AS ended_at,
@@ -90,6 +103,26 @@ ended AS (
         CASE WHEN (chosen_end).id IS NOT NULL
             THEN greatest((chosen_end).not_after, started_at) END AS ended_before
     FROM gathered
+    -- nearly always there is one that is seen, or none
+    CROSS JOIN LATERAL (
+        SELECT
+            CASE
+                WHEN (endings[1]).end_rank = 0 AND cardinality(endings) = 1 THEN endings[1]
+                WHEN endings IS NOT NULL THEN (
+                    SELECT ending
+                    FROM unnest(endings) AS ending
+                    WHERE ending.end_rank = 0 OR alive_at IS NULL OR ending.not_after > alive_at
+                    ORDER BY ending.end_rank, ending.not_after - ending.not_before, ending.id
+                    LIMIT 1)
+            END AS chosen_end,
+            CASE WHEN renamings IS NOT NULL THEN (
+                SELECT renaming.username
+                FROM unnest(renamings) AS renaming
+                ORDER BY renaming.occurred_at DESC, renaming.id DESC
+                LIMIT 1)
+            END AS new_username
+        OFFSET 0
+    ) AS chosen
 )
 SELECT
     session_id AS id,
@@ -164,19 +197,9 @@ FROM session_fold;
 COMMENT ON VIEW session_fold_digested IS
     'The fold, with what its description and its request are known by.';
 
-CREATE FUNCTION session_keep(folded session_fold_digested[]) RETURNS void
-    LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
-DECLARE
-    ids uuid[] := ARRAY(SELECT id FROM unnest(folded));
-    now_known ended_sessions[];
-    known_before ended_sessions[];
+CREATE FUNCTION session_intern(folded session_fold_digested[]) RETURNS void
+    LANGUAGE plpgsql AS $$
 BEGIN
-    -- a check that measures activity meanwhile waits, and then finds the session where it is
-    PERFORM FROM open_sessions WHERE id = ANY (ids) ORDER BY id FOR UPDATE;
-    SELECT array_agg(ROW(session_rows.*)::ended_sessions) INTO known_before
-    FROM session_rows
-    WHERE id = ANY (ids);
-
     -- a user who was renamed has servers under a name that no event came with
     INSERT INTO servers (hub, username, server_name)
     SELECT DISTINCT hub, username, server_name
@@ -210,6 +233,25 @@ BEGIN
     WHERE NOT EXISTS (SELECT FROM requests AS kept WHERE kept.digest = fold.request_digest)
     ORDER BY request_digest
     ON CONFLICT DO NOTHING;
+END
+$$;
+
+COMMENT ON FUNCTION session_intern IS 'Keeps the servers, descriptions and requests of these folds.';
+
+CREATE FUNCTION session_keep(folded session_fold_digested[]) RETURNS void
+    LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    ids uuid[] := ARRAY(SELECT id FROM unnest(folded));
+    now_known ended_sessions[];
+    known_before ended_sessions[];
+BEGIN
+    -- a check that measures activity meanwhile waits, and then finds the session where it is
+    PERFORM FROM open_sessions WHERE id = ANY (ids) ORDER BY id FOR UPDATE;
+    SELECT array_agg(ROW(session_rows.*)::ended_sessions) INTO known_before
+    FROM session_rows
+    WHERE id = ANY (ids);
+
+    PERFORM session_intern(folded);
 
     SELECT array_agg(known) INTO now_known
     FROM (
@@ -323,18 +365,64 @@ $$;
 COMMENT ON FUNCTION session_refold IS
     'Brings these sessions, given by id and start, up to what their events say.';
 
-CREATE FUNCTION session_refold_filed(since timestamptz, until timestamptz) RETURNS integer
+-- For a rebuild: where no session is, one statement writes them, with what checks measured of them,
+-- and no usage follows. The temporary tables are those of sql/queries/usage.sql.
+CREATE FUNCTION session_fold_anew(since timestamptz, until timestamptz) RETURNS integer
     LANGUAGE plpgsql AS $$
 DECLARE
-    folded session_fold_digested[];
+    folded integer;
 BEGIN
-    SELECT array_agg(fold) INTO folded
-    FROM session_fold_digested AS fold
+    TRUNCATE folded_sessions;
+    INSERT INTO folded_sessions
+    SELECT * FROM session_fold_digested AS fold
     WHERE fold.started_at >= since AND fold.started_at < until;
-    PERFORM session_keep(folded) WHERE folded IS NOT NULL;
-    RETURN cardinality(folded);
+    GET DIAGNOSTICS folded = ROW_COUNT;
+    PERFORM session_intern(ARRAY(
+        SELECT fold::session_fold_digested
+        FROM (
+            SELECT DISTINCT ON (
+                hub, username, server_name, description_digest, request_digest) *
+            FROM folded_sessions
+        ) AS fold));
+    WITH known AS MATERIALIZED (
+        SELECT
+            fold.id,
+            fold.started_at,
+            fold.ready_at,
+            fold.ended_at,
+            CASE WHEN fold.ended_after < fold.ended_before THEN fold.ended_after END,
+            CASE WHEN fold.ended_after < fold.ended_before THEN fold.ended_before END,
+            kept.seen_at,
+            kept.polled_at,
+            kept.last_activity_at,
+            kept.active_seconds,
+            kept.resolution_seconds,
+            servers.id,
+            fold.ending_id,
+            descriptions.id,
+            requests.id,
+            node.id,
+            fold.state::session_state,
+            fold.simulated,
+            fold.inferred,
+            kept.active_hours
+        FROM folded_sessions AS fold
+        JOIN servers ON servers.hub = fold.hub
+            AND servers.username = fold.username
+            AND servers.server_name = fold.server_name
+        JOIN descriptions ON descriptions.digest = fold.description_digest
+        JOIN requests ON requests.digest = fold.request_digest
+        LEFT JOIN words AS node ON node.word = fold.node
+        LEFT JOIN activity_to_keep AS kept ON kept.id = fold.id
+            AND kept.started_at >= since AND kept.started_at < until
+    ),
+    opened AS (
+        INSERT INTO open_sessions SELECT * FROM known WHERE ended_at IS NULL
+    )
+    INSERT INTO ended_sessions SELECT * FROM known WHERE ended_at IS NOT NULL;
+    RETURN folded;
 END
 $$;
 
-COMMENT ON FUNCTION session_refold_filed IS
-    'The same for all sessions that started in [since, until); gives how many.';
+COMMENT ON FUNCTION session_fold_anew IS
+    'Writes the sessions that started in [since, until), of which there are none; gives how many.';

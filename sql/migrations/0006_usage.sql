@@ -91,6 +91,8 @@ COMMENT ON FUNCTION usage_cut IS
 -- start, the others here.
 CREATE INDEX ended_sessions_long ON ended_sessions USING gist (tstzrange(started_at, ended_at))
     WHERE ended_at - started_at > interval '24 hours';
+CREATE INDEX ended_sessions_long_of_server ON ended_sessions (server_id, ended_at)
+    WHERE ended_at - started_at > interval '24 hours';
 
 CREATE FUNCTION sessions_overlapping(since timestamptz, until timestamptz)
     RETURNS SETOF session_rows LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -159,15 +161,27 @@ CREATE FUNCTION sessions_of_span(span usage_span) RETURNS SETOF session_rows
     SELECT * FROM sessions_overlapping(span.since, span.until) WHERE span.server_id IS NULL
     UNION ALL
     SELECT *
-    FROM session_rows
-    WHERE session_rows.server_id = span.server_id
-        AND session_rows.started_at < span.until
-        AND (session_rows.ended_at IS NULL OR session_rows.ended_at > span.since
-            OR session_rows.started_at >= span.since)
+    FROM ended_sessions
+    WHERE ended_sessions.server_id = span.server_id
+        AND ended_sessions.started_at >= span.since - interval '24 hours'
+        AND ended_sessions.started_at < span.until
+        AND (ended_sessions.ended_at > span.since OR ended_sessions.started_at >= span.since)
+    UNION ALL
+    SELECT *
+    FROM ended_sessions
+    WHERE ended_sessions.ended_at - ended_sessions.started_at > interval '24 hours'
+        AND ended_sessions.server_id = span.server_id
+        AND ended_sessions.ended_at > span.since
+        AND ended_sessions.started_at < least(span.since - interval '24 hours', span.until)
+    UNION ALL
+    SELECT *
+    FROM open_sessions
+    WHERE open_sessions.server_id = span.server_id AND open_sessions.started_at < span.until
 $$;
 
 COMMENT ON FUNCTION sessions_of_span IS
-    'Sessions of one server, or of all where server_id is NULL, that overlap [since, until).';
+    'Sessions of one server, or of all where server_id is NULL, that overlap [since, until). Fast '
+    'whatever the history.';
 
 CREATE FUNCTION usage_counted(spans usage_span[]) RETURNS SETOF usage_days
     LANGUAGE sql STABLE AS $$

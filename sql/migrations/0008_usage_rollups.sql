@@ -7,11 +7,16 @@ CREATE TABLE usage_months (
     description_id       integer NOT NULL,
     starts               integer NOT NULL,
     failures             integer NOT NULL,
+    waiting_microseconds bigint NOT NULL,
+    active_microseconds  bigint NOT NULL,
+    active_known         integer NOT NULL,
     CONSTRAINT usage_months_pkey PRIMARY KEY (month, account_id, description_id)
 ) WITH (fillfactor = 80);
 
 COMMENT ON TABLE usage_months IS
     'usage_days by month, user and description. Changes with it, in the same transaction.';
+COMMENT ON COLUMN usage_months.active_known IS
+    'Rows of usage_days that know of activity; it is not known where none does.';
 
 -- A row for each thing that a panel draws. Arrays have the 24 hours of the day.
 CREATE TABLE usage_summary (
@@ -43,14 +48,18 @@ COMMENT ON TABLE usage_due IS 'Closed days whose summary is not yet what usage_d
 CREATE FUNCTION usage_follow_days() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO usage_months AS kept (
-        month, account_id, description_id, running_microseconds, starts, failures)
+        month, account_id, description_id, running_microseconds, starts, failures,
+        waiting_microseconds, active_microseconds, active_known)
     SELECT
         date_trunc('month', day::timestamp)::date,
         account_id,
         description_id,
         sum(running_microseconds * sign),
         sum(starts * sign),
-        sum(failures * sign)
+        sum(failures * sign),
+        sum(waiting_microseconds * sign),
+        coalesce(sum(active_microseconds * sign), 0),
+        count(active_microseconds) * min(sign)
     FROM changed_rows
     JOIN servers ON servers.id = server_id
     CROSS JOIN (SELECT CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END AS sign) AS direction
@@ -59,7 +68,10 @@ BEGIN
     ON CONFLICT (month, account_id, description_id) DO UPDATE SET
         running_microseconds = kept.running_microseconds + excluded.running_microseconds,
         starts = kept.starts + excluded.starts,
-        failures = kept.failures + excluded.failures;
+        failures = kept.failures + excluded.failures,
+        waiting_microseconds = kept.waiting_microseconds + excluded.waiting_microseconds,
+        active_microseconds = kept.active_microseconds + excluded.active_microseconds,
+        active_known = kept.active_known + excluded.active_known;
     INSERT INTO usage_due
     SELECT day, dimension
     FROM (SELECT DISTINCT day FROM changed_rows) AS days

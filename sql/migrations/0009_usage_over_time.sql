@@ -3,138 +3,148 @@
 
 -- Counting up and down over starts and ends: what it costs is the number of sessions, not of the
 -- buckets that each of them covers. By numbers for as long as possible: names are long to compare.
--- bounds are by usage_clock the beginnings of buckets in order, the first at or before all
--- stretches, and the end of the last; a stretch is whole buckets.
-CREATE FUNCTION usage_sweep(stretches tstzmultirange, bounds bigint[], by_dimension text)
-    RETURNS TABLE (bucket integer, hub text, value text, users bigint, running bigint)
+-- moments are the beginnings of buckets in order, the first at or before since; clocks the same by
+-- usage_clock, the first not before since, and the end of the last; [since, until) is whole buckets.
+CREATE FUNCTION usage_sweep(
+    since timestamptz, until timestamptz, moments timestamptz[], clocks bigint[],
+    widths double precision[], by_dimension text
+) RETURNS TABLE (
+    bucket timestamptz, hub text, value text, users bigint, seconds double precision,
+    servers double precision)
     LANGUAGE sql STABLE AS $$
-    WITH found AS MATERIALIZED (
+    -- selected, an array is as width_bucket wants it; as a variable it would be copied each time
+    WITH found AS (
         SELECT
-            server_id,
-            CASE by_dimension WHEN 'hub' THEN 0 WHEN 'node' THEN node_id ELSE description_id END
-                AS thing_id,
-            begins,
-            ends,
-            width_bucket(begins, bounds) AS first_bucket,
-            width_bucket(ends - 1, bounds) AS last_bucket
-        FROM unnest(stretches) AS stretch
-        CROSS JOIN LATERAL (
+            server_id, thing_id, begins, ends,
+            width_bucket(begins, (SELECT clocks)) AS first_bucket,
+            width_bucket(ends - 1, (SELECT clocks)) AS last_bucket
+        FROM (
             SELECT
-                session.*,
-                usage_clock(greatest(started_at, lower(stretch))) AS begins,
-                usage_clock(least(ended_at, upper(stretch))) AS ends
-            FROM sessions_overlapping(lower(stretch), upper(stretch)) AS session
+                server_id,
+                CASE by_dimension WHEN 'hub' THEN 0 WHEN 'node' THEN node_id ELSE description_id END
+                    AS thing_id,
+                usage_clock(greatest(started_at, since)) AS begins,
+                usage_clock(least(ended_at, until)) AS ends
+            FROM sessions_overlapping(since, until)
             WHERE state IN ('running', 'ended')
             OFFSET 0
         ) AS clipped
         WHERE begins < ends
     ),
-    -- descriptions that say the same of the dimension are one
-    things AS MATERIALIZED (
+    names AS MATERIALIZED (
+        SELECT id::bigint AS id, word AS value FROM words WHERE by_dimension = 'node'
+        UNION ALL
         SELECT id, CASE by_dimension
-            WHEN 'image' THEN image_id
-            WHEN 'profile' THEN min(id) OVER (PARTITION BY profile)
-            WHEN 'gpus' THEN min(id) OVER (PARTITION BY gpus) END AS first_id
+            WHEN 'image' THEN image WHEN 'profile' THEN profile WHEN 'gpus' THEN gpus::text END
         FROM descriptions
         WHERE by_dimension IN ('image', 'profile', 'gpus')
     ),
-    hubs AS MATERIALIZED (SELECT hub, min(id) AS hub_id FROM servers GROUP BY hub),
-    served AS MATERIALIZED (
+    -- descriptions that say the same of the dimension are one
+    things AS MATERIALIZED (
+        SELECT id, min(id) OVER (PARTITION BY value) AS first_id
+        FROM names
+        WHERE by_dimension IN ('image', 'profile', 'gpus')
+    ),
+    hubs AS MATERIALIZED (
+        SELECT servers.hub, row_number() OVER () << 32 AS hub_key FROM servers GROUP BY servers.hub
+    ),
+    served AS (
         SELECT
-            hubs.hub_id,
-            servers.account_id,
-            CASE WHEN by_dimension IN ('image', 'profile', 'gpus') THEN first_id ELSE thing_id END
-                AS thing_id,
-            begins, ends, first_bucket, last_bucket
+            hub_key + coalesce(
+                CASE WHEN by_dimension IN ('image', 'profile', 'gpus') THEN first_id
+                    ELSE thing_id END, 0) AS thing_key,
+            account_id, begins, ends, first_bucket, last_bucket
         FROM found
         JOIN servers ON servers.id = found.server_id
         JOIN hubs ON hubs.hub = servers.hub
         LEFT JOIN things ON things.id = found.thing_id
     ),
-    -- a user with several servers in a bucket is one
-    present AS MATERIALIZED (
+    -- a user with several servers in a bucket is one: counted from the first bucket that none of
+    -- those that began before reaches
+    counted AS MATERIALIZED (
         SELECT
-            hub_id, thing_id,
-            unnest(range_agg(int4range(first_bucket, last_bucket, '[]'))) AS buckets
+            *,
+            greatest(first_bucket, 1 + max(last_bucket) OVER (
+                PARTITION BY account_id, thing_key ORDER BY first_bucket
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS new_bucket
         FROM served
-        GROUP BY account_id, thing_id, hub_id
     ),
+    -- numbers in doubles, which are quicker to add up and exact up to 285 years of microseconds
     turns AS (
-        SELECT
-            hub_id, thing_id, lower(buckets) AS bucket, 1 AS users, 0 AS servers,
-            0::bigint AS running
-        FROM present
-        UNION ALL
-        SELECT hub_id, thing_id, upper(buckets), -1, 0, 0 FROM present
-        UNION ALL
         -- the first bucket, whole ones from there to the last, and the last
         SELECT
-            hub_id, thing_id, first_bucket, 0, 0, least(ends, bounds[first_bucket + 1]) - begins
-        FROM served
+            thing_key, first_bucket AS bucket,
+            CASE WHEN new_bucket = first_bucket THEN 1 ELSE 0 END::double precision AS users,
+            0::double precision AS servers,
+            (least(ends, clocks[first_bucket + 1]) - begins)::double precision AS running
+        FROM counted
         UNION ALL
-        SELECT hub_id, thing_id, first_bucket + 1, 0, 1, 0
-        FROM served
+        SELECT thing_key, first_bucket + 1, 0, 1, 0 FROM counted WHERE last_bucket > first_bucket
+        UNION ALL
+        SELECT thing_key, last_bucket, 0, -1, ends - clocks[last_bucket]
+        FROM counted
         WHERE last_bucket > first_bucket
         UNION ALL
-        SELECT hub_id, thing_id, last_bucket, 0, -1, ends - bounds[last_bucket]
-        FROM served
-        WHERE last_bucket > first_bucket
+        SELECT thing_key, new_bucket, 1, 0, 0
+        FROM counted
+        WHERE new_bucket > first_bucket AND new_bucket <= last_bucket
+        UNION ALL
+        SELECT thing_key, last_bucket + 1, -1, 0, 0 FROM counted WHERE new_bucket <= last_bucket
     ),
     steps AS (
         SELECT
-            hub_id,
-            thing_id,
+            thing_key,
             turns.bucket,
-            sum(turns.running)::bigint AS running,
-            (sum(sum(turns.users)) OVER along)::bigint AS users,
-            (sum(sum(turns.servers)) OVER along)::bigint AS servers,
+            sum(turns.running) AS running,
+            sum(sum(turns.users)) OVER along AS users,
+            sum(sum(turns.servers)) OVER along AS servers,
             lead(turns.bucket) OVER along AS next_bucket
         FROM turns
-        GROUP BY hub_id, thing_id, turns.bucket
-        WINDOW along AS (PARTITION BY hub_id, thing_id ORDER BY turns.bucket)
+        GROUP BY thing_key, turns.bucket
+        WINDOW along AS (PARTITION BY thing_key ORDER BY turns.bucket)
     )
     SELECT
-        filled,
-        hub,
-        value,
-        named.users,
-        servers * (bounds[filled + 1] - bounds[filled])
-            + CASE WHEN filled = named.bucket THEN running ELSE 0 END
+        moments[filled], named.hub, named.value, named.users,
+        CASE WHEN filled = named.bucket THEN named.servers * widths[filled] + running
+            ELSE named.servers * widths[filled] END / 1000000,
+        CASE WHEN filled = named.bucket
+            THEN (named.servers * widths[filled] + running) / widths[filled]
+            ELSE named.servers END
     FROM (
         SELECT
-            hubs.hub,
-            CASE by_dimension
-                WHEN 'node' THEN node.word
-                WHEN 'image' THEN descriptions.image
-                WHEN 'profile' THEN descriptions.profile
-                WHEN 'gpus' THEN descriptions.gpus::text
-            END AS value,
-            steps.users, servers, running, steps.bucket,
+            hubs.hub, names.value, steps.users::bigint AS users, steps.servers, running,
+            steps.bucket,
             generate_series(steps.bucket, greatest(steps.bucket, next_bucket - 1)) AS filled
         FROM steps
-        JOIN hubs ON hubs.hub_id = steps.hub_id
-        LEFT JOIN words AS node ON node.id = thing_id AND by_dimension = 'node'
-        LEFT JOIN descriptions ON descriptions.id = thing_id
-            AND by_dimension IN ('image', 'profile', 'gpus')
+        JOIN hubs ON hubs.hub_key = thing_key & -4294967296
+        LEFT JOIN names ON names.id = thing_key & 4294967295
         WHERE steps.users > 0
     ) AS named
+    ORDER BY 1
 $$;
 
-COMMENT ON FUNCTION usage_sweep IS 'Distinct users and microseconds of each bucket, from sessions.';
+COMMENT ON FUNCTION usage_sweep IS
+    'Distinct users, seconds and average servers of each bucket, from sessions.';
 
--- Planned once: with the bounds in the plan, planning takes longer than counting.
+-- Planned once: with the bounds in the plan, planning takes longer than counting. The memory is
+-- what the planner thinks that it takes: with less it would sort and count in files.
 CREATE FUNCTION usage_over_time(
     since timestamptz, until timestamptz, step interval, by_dimension text DEFAULT 'hub',
     zone text DEFAULT 'UTC'
 ) RETURNS TABLE (
     bucket timestamptz, hub text, value text, users bigint, seconds double precision,
     servers double precision)
-    LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS $$
+    LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET work_mem = '64MB' AS $$
 DECLARE
     bounds timestamptz[];
+    clocks bigint[];
+    widths double precision[];
+    midnight timestamptz;
+    hours timestamptz[];
     ends timestamptz := least(until, now());
     unit text;
     summarised tstzmultirange := '{}';
+    stretch tstzrange;
 BEGIN
     IF since >= ends THEN
         RETURN;
@@ -165,68 +175,79 @@ BEGIN
         WHERE first_whole < last_whole;
         summarised := coalesce(summarised, '{}');
     END IF;
-    IF unit = 'day' THEN
-        RETURN QUERY
-        SELECT
-            usage_midnight(summary.day), summary.hub, summary.value, summary.users::bigint,
-            summary.running_microseconds / 1000000.0::double precision,
-            summary.running_microseconds / 86400000000.0::double precision
-        FROM unnest(summarised) AS part
-        JOIN usage_summary AS summary
-            ON summary.day >= usage_day(lower(part)) AND summary.day < usage_day(upper(part))
-        WHERE summary.dimension = by_dimension;
-    ELSIF unit = 'hour' THEN
-        RETURN QUERY
-        SELECT
-            midnight + (one.hour - 1) * interval '1 hour', summary.hub,
-            summary.value, one.users::bigint,
-            one.running / 1000000.0::double precision,
-            one.running / 3600000000.0::double precision
+    FOR stretch IN
+        SELECT one
         FROM (
+            SELECT unnest(summarised) AS one
+            UNION ALL
+            SELECT unnest(tstzmultirange(tstzrange(since, ends)) - summarised)
+        ) AS stretches
+        ORDER BY one
+    LOOP
+        IF NOT stretch <@ summarised THEN
+            IF clocks IS NULL THEN
+                SELECT array_agg(usage_clock(greatest(moment, since)) ORDER BY moment) INTO clocks
+                FROM unnest(bounds || ends) AS moment;
+                SELECT array_agg(clocks[place + 1] - clocks[place] ORDER BY place) INTO widths
+                FROM generate_series(1, cardinality(bounds)) AS place;
+            END IF;
+            RETURN QUERY
+            SELECT *
+            FROM usage_sweep(
+                lower(stretch), upper(stretch), bounds, clocks, widths, by_dimension);
+        ELSIF unit = 'day' THEN
+            RETURN QUERY
             SELECT
-                usage_summary.*, usage_midnight(day) AS midnight, lower(part) AS part_since,
-                upper(part) AS part_until
-            FROM unnest(summarised) AS part
-            JOIN usage_summary ON usage_summary.day >= usage_day(lower(part))
-                AND usage_summary.day <= usage_day(upper(part) - interval '1 microsecond')
-            WHERE usage_summary.dimension = by_dimension
-            -- so that midnights are found once a day
-            OFFSET 0
-        ) AS summary
-        CROSS JOIN LATERAL unnest(summary.hour_users, summary.hour_microseconds)
-            WITH ORDINALITY AS one (users, running, hour)
-        WHERE one.users > 0
-            AND midnight + (one.hour - 1) * interval '1 hour' >= part_since
-            AND midnight + (one.hour - 1) * interval '1 hour' < part_until;
-    END IF;
-    RETURN QUERY
-    SELECT
-        bounds[swept.bucket], swept.hub, swept.value, swept.users,
-        swept.running / 1000000.0::double precision,
-        swept.running / (clocks[swept.bucket + 1] - clocks[swept.bucket])::double precision
-    FROM (
-        SELECT ARRAY(
-            SELECT usage_clock(greatest(moment, since))
-            FROM unnest(bounds || ends) WITH ORDINALITY AS bound (moment, place)
-            ORDER BY place
-        ) AS clocks
-        OFFSET 0
-    ) AS cut
-    CROSS JOIN LATERAL usage_sweep(
-        tstzmultirange(tstzrange(since, ends)) - summarised, clocks, by_dimension) AS swept;
+                usage_midnight(summary.day), summary.hub, summary.value, summary.users::bigint,
+                summary.running_microseconds / 1000000.0::double precision,
+                summary.running_microseconds / 86400000000.0::double precision
+            FROM usage_summary AS summary
+            WHERE summary.day >= usage_day(lower(stretch))
+                AND summary.day < usage_day(upper(stretch))
+                AND summary.dimension = by_dimension
+            ORDER BY 1;
+        ELSE
+            -- day by day, so that few rows are put in order at a time
+            FOR midnight IN
+                SELECT generate_series(
+                    date_trunc('day', lower(stretch), 'UTC'),
+                    upper(stretch) - interval '1 microsecond', interval '24 hours')
+            LOOP
+                -- NULL for hours that are not asked for
+                hours := ARRAY(
+                    SELECT CASE WHEN stretch @> begins THEN begins END
+                    FROM generate_series(
+                        midnight, midnight + interval '23 hours', interval '1 hour') AS begins
+                    ORDER BY begins);
+                RETURN QUERY
+                SELECT
+                    one.moment, one.hub, one.value, one.users::bigint, one.running / 1000000,
+                    one.running / 3600000000
+                FROM (
+                    SELECT
+                        summary.hub, summary.value, unnest(hours) AS moment,
+                        unnest(summary.hour_users) AS users,
+                        unnest(summary.hour_microseconds)::double precision AS running
+                    FROM usage_summary AS summary
+                    WHERE summary.day = usage_day(midnight) AND summary.dimension = by_dimension
+                ) AS one
+                WHERE one.users > 0 AND one.moment IS NOT NULL
+                ORDER BY 1;
+            END LOOP;
+        END IF;
+    END LOOP;
 END
 $$;
 
 COMMENT ON FUNCTION usage_over_time IS
     'Distinct users, seconds and the average number of running servers by bucket, Hub, and one of '
-    'hub (value is NULL), node, image, profile, gpus; in no order, and nothing where nobody was. '
+    'hub (value is NULL), node, image, profile, gpus; by bucket, and nothing where nobody was. '
     'A bucket has the moment at which it would begin if since did not cut it.';
 
 CREATE FUNCTION active_users_over_time(since timestamptz, until timestamptz, step interval)
     RETURNS TABLE (bucket timestamptz, hub text, users bigint) LANGUAGE sql STABLE AS $$
     SELECT counted.bucket, counted.hub, counted.users
     FROM usage_over_time(since, until, step) AS counted
-    ORDER BY counted.bucket
 $$;
 
 CREATE FUNCTION running_servers_over_time(since timestamptz, until timestamptz, step interval)
@@ -234,7 +255,6 @@ CREATE FUNCTION running_servers_over_time(since timestamptz, until timestamptz, 
     LANGUAGE sql STABLE AS $$
     SELECT counted.bucket, counted.hub, counted.servers
     FROM usage_over_time(since, until, step) AS counted
-    ORDER BY counted.bucket
 $$;
 
 CREATE FUNCTION nodes_over_time(since timestamptz, until timestamptz, step interval)
@@ -243,7 +263,6 @@ CREATE FUNCTION nodes_over_time(since timestamptz, until timestamptz, step inter
     LANGUAGE sql STABLE AS $$
     SELECT counted.bucket, counted.hub, counted.value, counted.users, counted.servers
     FROM usage_over_time(since, until, step, 'node') AS counted
-    ORDER BY counted.bucket
 $$;
 
 CREATE FUNCTION images_over_time(since timestamptz, until timestamptz, step interval)
@@ -252,7 +271,6 @@ CREATE FUNCTION images_over_time(since timestamptz, until timestamptz, step inte
     LANGUAGE sql STABLE AS $$
     SELECT counted.bucket, counted.hub, counted.value, counted.users, counted.servers
     FROM usage_over_time(since, until, step, 'image') AS counted
-    ORDER BY counted.bucket
 $$;
 
 COMMENT ON FUNCTION active_users_over_time IS 'Distinct users with a running server, by bucket.';

@@ -191,7 +191,7 @@ COMMENT ON COLUMN users.user_email IS
 COMMENT ON COLUMN users.first_seen IS 'When the first session started. NULL: there was none.';
 COMMENT ON COLUMN users.last_seen IS 'When the last session ended; now, while one is open.';
 
--- The key of pseudonyms, as the two padded blocks of HMAC (RFC 2104). It leaves the database in backups only.
+-- The key of pseudonyms, as the two padded blocks of HMAC (RFC 2104).
 CREATE TABLE pseudonym_key (
     only_row  boolean PRIMARY KEY DEFAULT true,
     inner_pad bytea NOT NULL,

@@ -202,17 +202,20 @@ COMMENT ON FUNCTION panel_servers_seen IS
     'Servers that ran in [since, until), with the hours since their start at its end. Ask for an '
     'hour or less.';
 
+-- Planned for the range that is asked for: a long one is read faster without the index.
 CREATE FUNCTION panel_ends(since timestamptz, until timestamptz, hubs text[])
     RETURNS TABLE (state text, reason text, sessions bigint)
-    LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
+    LANGUAGE sql STABLE SET work_mem = '64MB' SET plan_cache_mode = force_custom_plan
+    AS $$
     SELECT ended.state::text, panel_endings.reason, sum(ended.sessions)::bigint
     FROM (
-        SELECT ended_sessions.state, ended_sessions.ending_id, count(*) AS sessions
+        -- by server first: far fewer than there are sessions are then looked up
+        SELECT server_id, ended_sessions.state, ended_sessions.ending_id, count(*) AS sessions
         FROM ended_sessions
         WHERE ended_at >= since AND ended_at < until
-            AND server_id IN (SELECT id FROM servers WHERE hub = ANY (hubs))
-        GROUP BY ended_sessions.state, ended_sessions.ending_id
+        GROUP BY server_id, ended_sessions.state, ended_sessions.ending_id
     ) AS ended
+    JOIN servers ON servers.id = ended.server_id AND servers.hub = ANY (hubs)
     LEFT JOIN panel_endings ON panel_endings.ending_id = ended.ending_id
     GROUP BY ended.state, panel_endings.reason
 $$;

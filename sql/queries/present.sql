@@ -24,17 +24,20 @@ GROUP BY hub, state, profile, image, node, gpus;
 -- name: active_users
 -- How many users of each Hub have a server now and had one since $1 - 1, 7 and 30 days.
 WITH lately AS (
-    SELECT hub, username, 'infinity'::timestamptz AS last_at
-    FROM sessions
-    WHERE ended_at IS NULL AND state = 'running' AND NOT simulated
+    SELECT server_id, 'infinity'::timestamptz AS last_at
+    FROM open_sessions
+    WHERE state = 'running' AND NOT simulated
     UNION ALL
-    SELECT hub, username, max(ended_at)
-    FROM sessions
+    SELECT server_id, max(ended_at)
+    FROM ended_sessions
     WHERE ended_at >= $1::timestamptz - interval '30 days' AND state = 'ended' AND NOT simulated
-    GROUP BY hub, username
+    GROUP BY server_id
 ),
 users_of_hubs AS (
-    SELECT hub, username, max(last_at) AS last_at FROM lately GROUP BY hub, username
+    SELECT servers.hub, servers.account_id, max(last_at) AS last_at
+    FROM lately
+    JOIN servers ON servers.id = server_id
+    GROUP BY servers.hub, servers.account_id
 )
 SELECT
     hub,

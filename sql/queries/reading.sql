@@ -1,167 +1,39 @@
--- name: usage_of_user_by
--- One user's usage by bucket and by one thing more.
--- Of the user $2 of the Hub $1 in [$3, $4), by $7; buckets of $5 in the zone $6, or one where $5
--- is NULL.
+-- name: usage_by
+-- Usage by bucket and by one thing more, most seconds first.
+-- Of the user $2, of who was in the groups $3, or of everyone of the Hubs $1 in [$4, $5), by $8;
+-- buckets of $6 in the zone $7, or one where $6 is NULL.
 SELECT
     bucket,
-    min(hub) AS hub,
+    hub,
     value,
-    CASE WHEN sum(running) > 0 THEN 1 ELSE 0 END::bigint AS users,
-    sum(running) / 1000000.0::double precision AS seconds,
-    sum(waiting) / 1000000.0::double precision AS waiting_seconds,
-    sum(active) / 1000000.0::double precision AS active_seconds,
-    sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
-    sum(running / 3600000000.0::double precision * cores) AS core_hours,
-    sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
+    count(*) FILTER (WHERE running > 0) AS users,
+    sum(running) / 1000000 AS seconds,
+    sum(waiting) / 1000000 AS waiting_seconds,
+    sum(active) / 1000000 AS active_seconds,
+    sum(gib_hours) AS gib_hours,
+    sum(core_hours) AS core_hours,
+    sum(gpu_hours) AS gpu_hours,
     sum(starts)::bigint AS starts,
     sum(failures)::bigint AS failures
 FROM (
     SELECT
-        part.*, servers.hub, requested.memory_gib, requested.cores, requested.gpus,
-        CASE $7::text
-            WHEN 'user' THEN servers.username
-            WHEN 'server' THEN servers.server_name
-            WHEN 'profile' THEN requested.profile
-            WHEN 'image' THEN requested.image
-            WHEN 'node' THEN node.word
-            WHEN 'hub' THEN servers.hub
-        END AS value
-    FROM usage_of_user(
-        $1::text, $2::text, $3::timestamptz, $4::timestamptz, $5::text::interval, $6::text) AS part
-    JOIN servers ON servers.id = part.server_id
+        bucket, servers.hub, value, servers.account_id, sum(running) AS running,
+        sum(waiting) AS waiting,
+        sum(active) AS active,
+        sum(running / 3600000000 * memory_gib) AS gib_hours,
+        sum(running / 3600000000 * cores) AS core_hours,
+        sum(running / 3600000000 * gpus) AS gpu_hours,
+        sum(starts) AS starts, sum(failures) AS failures
+    FROM usage_asked(
+        $1::text[], $2::text, $3::text[], $4::timestamptz, $5::timestamptz, $6::text::interval,
+        $7::text, $8::text) AS part
+    JOIN servers ON servers.id = part.server_id AND servers.hub = ANY ($1)
     JOIN usage_resources AS requested ON requested.id = part.description_id
     LEFT JOIN words AS node ON node.id = part.node_id
-) AS named
-GROUP BY bucket, value
-ORDER BY bucket, seconds DESC, value;
-
--- name: usage_of_group_by
--- One group's usage by bucket and by one thing more.
--- Of members of the group $2 of the Hub $1 while they were in it; the rest as in usage_of_user_by.
-SELECT
-    bucket,
-    $1::text AS hub,
-    value,
-    count(*) FILTER (WHERE running > 0) AS users,
-    sum(running) / 1000000.0::double precision AS seconds,
-    sum(waiting) / 1000000.0::double precision AS waiting_seconds,
-    sum(active) / 1000000.0::double precision AS active_seconds,
-    sum(gib_hours) AS gib_hours,
-    sum(core_hours) AS core_hours,
-    sum(gpu_hours) AS gpu_hours,
-    sum(starts)::bigint AS starts,
-    sum(failures)::bigint AS failures
-FROM (
-    SELECT
-        bucket, value, username, sum(running)::bigint AS running, sum(waiting)::bigint AS waiting,
-        sum(active)::bigint AS active,
-        sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
-        sum(running / 3600000000.0::double precision * cores) AS core_hours,
-        sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
-        sum(starts) AS starts, sum(failures) AS failures
-    FROM (
-        SELECT
-            part.*, servers.username, requested.memory_gib, requested.cores, requested.gpus,
-            CASE $7::text
-                WHEN 'user' THEN servers.username
-                WHEN 'server' THEN servers.server_name
-                WHEN 'profile' THEN requested.profile
-                WHEN 'image' THEN requested.image
-                WHEN 'node' THEN node.word
-                WHEN 'hub' THEN servers.hub
-                WHEN 'group' THEN $2::text
-            END AS value
-        FROM usage_of_groups(
-            ARRAY[$1::text], ARRAY[$2::text], $3::timestamptz, $4::timestamptz,
-            $5::text::interval, $6::text) AS part
-        JOIN servers ON servers.id = part.server_id
-        JOIN usage_resources AS requested ON requested.id = part.description_id
-        LEFT JOIN words AS node ON node.id = part.node_id
-    ) AS named
-    GROUP BY bucket, value, username
-) AS of_user
-GROUP BY bucket, value
-ORDER BY bucket, seconds DESC, value;
-
--- name: usage_by_groups
--- Usage of groups by bucket.
--- Of all groups of the Hubs $1, or of those named in $6, in [$2, $3), by bucket of $4 in the zone $5.
-SELECT
-    bucket,
-    hub,
-    group_name AS value,
-    count(*) FILTER (WHERE running > 0) AS users,
-    sum(running) / 1000000.0::double precision AS seconds,
-    sum(waiting) / 1000000.0::double precision AS waiting_seconds,
-    sum(active) / 1000000.0::double precision AS active_seconds,
-    sum(gib_hours) AS gib_hours,
-    sum(core_hours) AS core_hours,
-    sum(gpu_hours) AS gpu_hours,
-    sum(starts)::bigint AS starts,
-    sum(failures)::bigint AS failures
-FROM (
-    SELECT
-        part.bucket, servers.hub, part.group_name, servers.username,
-        sum(part.running)::bigint AS running, sum(part.waiting)::bigint AS waiting,
-        sum(part.active)::bigint AS active,
-        sum(part.running / 3600000000.0::double precision * memory_gib) AS gib_hours,
-        sum(part.running / 3600000000.0::double precision * cores) AS core_hours,
-        sum(part.running / 3600000000.0::double precision * gpus) AS gpu_hours,
-        sum(part.starts) AS starts, sum(part.failures) AS failures
-    FROM usage_of_groups(
-        $1::text[], $6::text[], $2::timestamptz, $3::timestamptz, $4::text::interval,
-        $5::text) AS part
-    JOIN servers ON servers.id = part.server_id
-    JOIN usage_resources AS requested ON requested.id = part.description_id
-    GROUP BY part.bucket, servers.hub, part.group_name, servers.username
-) AS of_user
-GROUP BY bucket, hub, group_name
-ORDER BY bucket, seconds DESC, value, hub;
-
--- name: usage_of_all_by
--- Everybody's usage by bucket and by one thing more.
--- Of the Hubs $1 in [$2, $3), by Hub and $6; buckets of $4 in the zone $5.
-SELECT
-    bucket,
-    hub,
-    value,
-    count(*) FILTER (WHERE running > 0) AS users,
-    sum(running) / 1000000.0::double precision AS seconds,
-    sum(waiting) / 1000000.0::double precision AS waiting_seconds,
-    sum(active) / 1000000.0::double precision AS active_seconds,
-    sum(gib_hours) AS gib_hours,
-    sum(core_hours) AS core_hours,
-    sum(gpu_hours) AS gpu_hours,
-    sum(starts)::bigint AS starts,
-    sum(failures)::bigint AS failures
-FROM (
-    SELECT
-        bucket, servers.hub, value, servers.username, sum(running) AS running,
-        sum(waiting) AS waiting,
-        sum(active) AS active,
-        sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
-        sum(running / 3600000000.0::double precision * cores) AS core_hours,
-        sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
-        sum(starts) AS starts, sum(failures) AS failures
-    FROM (
-        SELECT
-            part.bucket,
-            part.server_id,
-            part.description_id,
-            CASE WHEN $6::text = 'node' THEN part.node_id END AS node_id,
-            sum(part.running::double precision) AS running,
-            sum(part.waiting::double precision) AS waiting,
-            sum(part.active::double precision) AS active,
-            sum(part.starts) AS starts, sum(part.failures) AS failures
-        FROM usage_parts($2::timestamptz, $3::timestamptz, $4::text::interval, $5::text) AS part
-        GROUP BY 1, 2, 3, 4
-    ) AS summed
-    JOIN servers ON servers.id = summed.server_id AND servers.hub = ANY ($1::text[])
-    JOIN usage_resources AS requested ON requested.id = summed.description_id
-    LEFT JOIN words AS node ON node.id = summed.node_id
     CROSS JOIN LATERAL (
-        SELECT CASE $6::text
+        SELECT CASE $8
             WHEN 'user' THEN servers.username
+            WHEN 'group' THEN part.group_name
             WHEN 'server' THEN servers.server_name
             WHEN 'profile' THEN requested.profile
             WHEN 'image' THEN requested.image
@@ -169,118 +41,68 @@ FROM (
             WHEN 'hub' THEN servers.hub
         END AS value
     ) AS named
-    GROUP BY bucket, servers.hub, value, servers.username
+    GROUP BY bucket, servers.hub, value, servers.account_id
 ) AS of_user
 GROUP BY bucket, hub, value
 ORDER BY bucket, seconds DESC, value, hub;
 
--- name: usage_of_all_once_by
--- Everybody's usage by one thing more, undivided.
--- Of the Hubs $1 in [$2, $3), by Hub and $4.
+-- name: seconds_over_time
+-- How long everybody's servers ran, by bucket and by one thing more.
+-- Of the Hubs $1 in [$2, $3), by $6, which is hub, node, image or profile; buckets of $4, a day or
+-- more, in the zone $5. Days that are summarised are read from there.
 SELECT
-    bucket,
-    hub,
-    value,
-    count(*) FILTER (WHERE running > 0) AS users,
-    sum(running) / 1000000.0::double precision AS seconds,
-    sum(waiting) / 1000000.0::double precision AS waiting_seconds,
-    sum(active) / 1000000.0::double precision AS active_seconds,
-    sum(gib_hours) AS gib_hours,
-    sum(core_hours) AS core_hours,
-    sum(gpu_hours) AS gpu_hours,
-    sum(starts)::bigint AS starts,
-    sum(failures)::bigint AS failures
-FROM (
-    SELECT
-        bucket, servers.hub, value, servers.username, sum(running) AS running,
-        sum(waiting) AS waiting,
-        sum(active) AS active,
-        sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
-        sum(running / 3600000000.0::double precision * cores) AS core_hours,
-        sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
-        sum(starts) AS starts, sum(failures) AS failures
-    FROM (
-        SELECT
-            $2::timestamptz AS bucket,
-            part.server_id,
-            part.description_id,
-            CASE WHEN $4::text = 'node' THEN part.node_id END AS node_id,
-            sum(part.running::double precision) AS running,
-            sum(part.waiting::double precision) AS waiting,
-            sum(part.active::double precision) AS active,
-            sum(part.starts) AS starts, sum(part.failures) AS failures
-        FROM usage_sums($2::timestamptz, $3::timestamptz) AS part
-        GROUP BY 1, 2, 3, 4
-    ) AS summed
-    JOIN servers ON servers.id = summed.server_id AND servers.hub = ANY ($1::text[])
-    JOIN usage_resources AS requested ON requested.id = summed.description_id
-    LEFT JOIN words AS node ON node.id = summed.node_id
-    CROSS JOIN LATERAL (
-        SELECT CASE $4::text
-            WHEN 'user' THEN servers.username
-            WHEN 'server' THEN servers.server_name
-            WHEN 'profile' THEN requested.profile
-            WHEN 'image' THEN requested.image
-            WHEN 'node' THEN node.word
-            WHEN 'hub' THEN servers.hub
-        END AS value
-    ) AS named
-    GROUP BY bucket, servers.hub, value, servers.username
-) AS of_user
-GROUP BY bucket, hub, value
-ORDER BY bucket, seconds DESC, value, hub;
+    usage_bucket($4::text::interval, bucket, $5::text) AS bucket,
+    coalesce(value, CASE WHEN $6 = 'hub' THEN hub END) AS value,
+    sum(seconds) AS seconds
+FROM usage_over_time(
+    $2::timestamptz, $3::timestamptz,
+    CASE WHEN $5 = 'UTC' THEN interval '1 day' ELSE interval '1 hour' END, $6::text, $5)
+WHERE hub = ANY ($1::text[])
+GROUP BY 1, 2;
 
 -- name: users_page
 -- A page of users with their usage.
 -- Of the Hubs $1 in [$2, $3): those who had some, or whose name has $4 in it; ordered by $5,
 -- ascending unless $6; after the sort key $7 of the user $8 of the Hub $9, whose person_id is $11;
 -- $10 at most. What is unknown sorts as least.
-WITH of_server AS MATERIALIZED (
+WITH of_person AS MATERIALIZED (
     SELECT
-        server_id,
-        sum(running) AS running,
-        sum(active) AS active,
+        server_id AS person_id,
+        sum(running::double precision) / 1000000 AS seconds,
+        sum(active::double precision) / 1000000 AS active_seconds,
         sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
         sum(running / 3600000000.0::double precision * cores) AS core_hours,
         sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
-        sum(starts)::bigint AS starts,
-        sum(failures)::bigint AS failures
-    FROM (
-        SELECT
-            server_id, description_id, sum(running::double precision) AS running,
-            sum(active::double precision) AS active,
-            sum(starts) AS starts, sum(failures) AS failures
-        FROM usage_sums($2::timestamptz, $3::timestamptz)
-        GROUP BY server_id, description_id
-    ) AS summed
-    JOIN usage_resources AS requested ON requested.id = summed.description_id
+        sum(starts) AS starts,
+        sum(failures) AS failures
+    FROM usage_totals($2::timestamptz, $3::timestamptz)
+    JOIN usage_resources AS requested ON requested.id = description_id
     GROUP BY server_id
 ),
 of_user AS MATERIALIZED (
     SELECT
-        servers.hub,
-        servers.username,
-        coalesce(sum(running), 0) / 1000000.0::double precision AS seconds,
-        sum(active) / 1000000.0::double precision AS active_seconds,
-        sum(gib_hours) AS gib_hours,
-        sum(core_hours) AS core_hours,
-        sum(gpu_hours) AS gpu_hours,
-        coalesce(sum(starts), 0)::bigint AS starts,
-        coalesce(sum(failures), 0)::bigint AS failures,
-        min(servers.id) AS person_id
-    FROM servers
-    LEFT JOIN of_server ON of_server.server_id = servers.id
-    WHERE servers.hub = ANY ($1::text[])
-        AND (($4::text IS NULL AND of_server.server_id IS NOT NULL)
-            OR ($4 IS NOT NULL AND (
-                strpos(lower(servers.username), lower($4)) > 0
-                OR EXISTS (
-                    SELECT FROM people_history AS known
-                    WHERE known.hub = servers.hub AND known.username = servers.username
-                        AND known.valid_to IS NULL
-                        AND (strpos(lower(known.full_name), lower($4)) > 0
-                            OR strpos(lower(known.email), lower($4)) > 0)))))
-    GROUP BY servers.hub, servers.username
+        person.hub,
+        person.username,
+        coalesce(seconds, 0) AS seconds,
+        active_seconds,
+        gib_hours,
+        core_hours,
+        gpu_hours,
+        coalesce(starts, 0) AS starts,
+        coalesce(failures, 0) AS failures,
+        person.id AS person_id
+    FROM servers AS person
+    LEFT JOIN of_person ON of_person.person_id = person.id
+    WHERE person.id = person.account_id
+        AND person.hub = ANY ($1::text[])
+        AND (($4::text IS NULL AND of_person.person_id IS NOT NULL)
+            OR strpos(lower(person.username), lower($4)) > 0
+            OR (person.hub, person.username) IN (
+                SELECT known.hub, known.username
+                FROM people_history AS known
+                WHERE known.valid_to IS NULL
+                    AND (strpos(lower(known.full_name), lower($4)) > 0
+                        OR strpos(lower(known.email), lower($4)) > 0)))
 ),
 ordered AS (
     SELECT
@@ -352,6 +174,25 @@ CROSS JOIN LATERAL (
     SELECT * FROM sessions_with_activity WHERE id = picked.id LIMIT 1
 ) AS found
 ORDER BY started_at DESC, id DESC;
+
+-- name: drawn_sessions_of_user
+-- What a drawing shows of one user's sessions, newest first.
+-- Of the user $2 of the Hub $1, those that overlap [$3, $4), of the server $5 or of all, at most $6.
+SELECT
+    servers.server_name,
+    -- looked up by its id, whatever the planner believes
+    (SELECT display_name FROM requests WHERE requests.id = session.request_id) AS display_name,
+    session.state::text,
+    session.started_at,
+    session.ended_at
+FROM servers
+CROSS JOIN LATERAL sessions_of_span(
+    ROW(servers.id, $3::timestamptz, $4::timestamptz)::usage_span) AS session
+WHERE servers.hub = $1
+    AND servers.username = $2
+    AND ($5::text IS NULL OR servers.server_name = $5)
+ORDER BY session.started_at DESC, session.id DESC
+LIMIT $6;
 
 -- name: sessions_of_group_page
 -- A page of one group's sessions, newest first.
@@ -436,13 +277,13 @@ FROM servers
 WHERE hub = $1 AND username = $2
 ORDER BY server_name;
 
--- name: user_is_known
--- Whether the Hub $1 has told of the user $2.
-SELECT FROM servers WHERE hub = $1 AND username = $2 LIMIT 1;
-
 -- name: usernames_of_hubs
 -- Everyone of the Hubs $1 who had a server.
 SELECT DISTINCT hub, username FROM servers WHERE hub = ANY ($1::text[]);
+
+-- name: pseudonym_key
+-- What turns names into pseudonyms.
+SELECT inner_pad, outer_pad FROM pseudonym_key;
 
 -- name: how_sessions_were_seen
 -- How the sessions that began lately became known.

@@ -34,37 +34,35 @@ SELECT pg_advisory_xact_lock(7236280, 3);
 
 -- name: forget_sessions
 -- Empties what is computed from events. Usage that is not there is counted when read.
-TRUNCATE open_sessions, ended_sessions, usage_days, usage_months, usage_summary, usage_due;
+TRUNCATE
+    open_sessions, ended_sessions, usage_days, usage_months, usage_summary, usage_due,
+    hourly_node_rows, hourly_image_rows, hourly_changed, resource_sums, resource_due;
 
 -- name: open_all_usage
--- No day is counted.
+-- No day and no hour is counted.
+WITH hours AS (UPDATE hourly_counted SET before = '-infinity')
 UPDATE usage_closed SET before = '-infinity';
 
 -- name: keep_activity
 -- What checks measured of sessions, which no event tells.
 CREATE TEMPORARY TABLE activity_to_keep ON COMMIT DROP AS
 SELECT
-    id, seen_at, polled_at, last_activity_at, active_seconds, resolution_seconds, active_hours
+    id, started_at, seen_at, polled_at, last_activity_at, active_seconds, resolution_seconds,
+    active_hours
 FROM session_rows
 WHERE polled_at IS NOT NULL OR seen_at IS NOT NULL;
 
--- name: restore_open_activity
--- Gives open sessions back what checks measured of them.
-UPDATE open_sessions AS session
-SET seen_at = kept.seen_at, polled_at = kept.polled_at,
-    last_activity_at = kept.last_activity_at, active_seconds = kept.active_seconds,
-    resolution_seconds = kept.resolution_seconds, active_hours = kept.active_hours
-FROM activity_to_keep AS kept
-WHERE kept.id = session.id;
+-- name: find_activity
+-- Finds what was measured of sessions by when they started.
+CREATE INDEX ON activity_to_keep (started_at);
 
--- name: restore_ended_activity
--- Gives ended sessions back what checks measured of them.
-UPDATE ended_sessions AS session
-SET seen_at = kept.seen_at, polled_at = kept.polled_at,
-    last_activity_at = kept.last_activity_at, active_seconds = kept.active_seconds,
-    resolution_seconds = kept.resolution_seconds, active_hours = kept.active_hours
-FROM activity_to_keep AS kept
-WHERE kept.id = session.id;
+-- name: make_room_for_folds
+-- What session_fold_anew folds.
+CREATE TEMPORARY TABLE folded_sessions (LIKE session_fold_digested) ON COMMIT DROP;
+
+-- name: analyse_activity
+-- Tells the planner how much was measured.
+ANALYZE activity_to_keep;
 
 -- name: sessions_filed
 -- When the first and the last session started, by events or by what is stored.
@@ -78,8 +76,8 @@ FROM (
 ) AS bounds;
 
 -- name: fold_filed
--- Folds the sessions that started in [$1, $2); gives how many.
-SELECT session_refold_filed($1, $2);
+-- Folds the sessions that started in [$1, $2), where there are none; gives how many.
+SELECT session_fold_anew($1, $2);
 
 -- name: close_usage_days
 -- Counts the usage of the next days that ended before $1, at most $2; whether there were any.
@@ -117,17 +115,23 @@ SELECT day, server_id FROM usage_differences(usage_day($1), usage_day($2));
 -- Months and summarised days that are not what usage_days says.
 SELECT month AS day, 'month' AS rollup
 FROM (
-    SELECT month, account_id, description_id, running_microseconds, starts, failures
+    SELECT
+        month, account_id, description_id, running_microseconds, waiting_microseconds,
+        active_microseconds, active_known, starts, failures
     FROM usage_months
     UNION ALL
     SELECT
         date_trunc('month', day::timestamp)::date, account_id, description_id,
-        -running_microseconds, -starts, -failures
+        -running_microseconds, -waiting_microseconds, -coalesce(active_microseconds, 0),
+        -(active_microseconds IS NOT NULL)::integer, -starts, -failures
     FROM usage_days
     JOIN servers ON servers.id = server_id
 ) AS sides
 GROUP BY month, account_id, description_id
-HAVING (sum(running_microseconds), sum(starts), sum(failures)) <> (0, 0, 0)
+HAVING (
+    sum(running_microseconds), sum(waiting_microseconds), sum(active_microseconds),
+    sum(active_known), sum(starts), sum(failures)
+) <> (0, 0, 0, 0, 0, 0)
 UNION
 SELECT coalesce(kept.day, counted.day), 'summary'
 FROM usage_summary AS kept

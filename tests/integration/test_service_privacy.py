@@ -117,8 +117,23 @@ async def test_pseudonyms_cannot_be_undone_by_asking(hidden: Asked) -> None:
         assert (status, json.loads(text)["field"]) == (400, field)
     assert (await hidden.json("sessions?user=petra", operator))["items"] == []
     assert (await hidden.get("users/petra", operator))[0] == 404
-    cursor = (await hidden.json("users?limit=1", operator))["next"]
-    assert b"petra" not in base64.urlsafe_b64decode(cursor + "===")
+    reading = hidden.service.server.wiring.database.store().reading
+    found = await reading.running([hidden.service.hub], None, None, None, 9)
+    secrets = [*NAMES, *(str(seen.session.id) for seen in found)]
+    future = f"users?until={datetime.now(timezone.utc).date() + timedelta(days=2)}&"
+    for question in (
+        "users?",
+        future,
+        "users?group=team&",
+        "sessions?",
+        "running?",
+        "usage?by=user&",
+    ):
+        cursor = (await hidden.json(f"{question}limit=1", operator))["next"]
+        told = base64.urlsafe_b64decode(cursor + "===")
+        assert not [secret for secret in secrets if secret.encode() in told], question
+        rows = (await hidden.json(f"{question}limit=1&cursor={cursor}", operator))["items"]
+        assert len(rows) == 1
 
 
 async def test_everyone_sees_the_own_names(hidden: Asked) -> None:

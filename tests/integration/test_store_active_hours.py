@@ -137,8 +137,7 @@ async def test_any_checks_add_up_to_what_they_measured(
     async def outcome(offset: float, told: list[tuple[float, float]], closed_after: int) -> None:
         await forget_everything(connection)
         await connection.execute(
-            "RESET session_replication_role; TRUNCATE usage_days; "
-            "UPDATE usage_closed SET before = '-infinity'"
+            "TRUNCATE usage_days; UPDATE usage_closed SET before = '-infinity'"
         )
         who = {"started": offset}
         first = event("requested", offset, **who)

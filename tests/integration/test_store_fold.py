@@ -92,10 +92,12 @@ async def stored_rows(connection: asyncpg.Connection) -> dict[object, Session]:
 
 
 async def forget_everything(connection: asyncpg.Connection) -> None:
-    await connection.execute("SET session_replication_role = replica")
-    await connection.execute("DELETE FROM event_rows")
-    await connection.execute("DELETE FROM open_sessions")
-    await connection.execute("DELETE FROM ended_sessions")
+    # some engines are one backend, whose settings are everybody's
+    async with connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute("DELETE FROM event_rows")
+        await connection.execute("DELETE FROM open_sessions")
+        await connection.execute("DELETE FROM ended_sessions")
 
 
 async def test_any_order_and_batching_gives_the_rows_of_the_reference(

@@ -17,7 +17,15 @@ from reference_usage import reference_usage
 from jupyterhub_metrics.demo import history
 from jupyterhub_metrics.errors import UnknownZone
 from jupyterhub_metrics.model import Session
-from jupyterhub_metrics.store import Activity, Store, UsageRow, UserOrder, UserRow, Window
+from jupyterhub_metrics.store import (
+    Activity,
+    Store,
+    UpkeepRules,
+    UsageRow,
+    UserOrder,
+    UserRow,
+    Window,
+)
 
 HUB = "campus"
 UTC = timezone.utc
@@ -179,7 +187,13 @@ async def test_usage_is_that_of_the_sessions_by_any_dimension(
         if zone != "America/St_Johns" or step != "hour":
             rows = await reading.usage_of_all([HUB], window, by)  # type: ignore[arg-type]
             same(told(rows), truth(past, window, by))
-    for zone, step in (("UTC", None), ("Europe/Berlin", "day"), ("Asia/Kolkata", "month")):
+    for zone, step in (
+        ("UTC", None),
+        ("UTC", "day"),
+        ("UTC", "week"),
+        ("Europe/Berlin", "day"),
+        ("Asia/Kolkata", "month"),
+    ):
         window = Window(since, until, zone, step)  # type: ignore[arg-type]
         own = [session for session in past if session.username == "mira"]
         rows = await reading.usage_of_user(HUB, "mira", window, "profile")
@@ -191,6 +205,58 @@ async def test_usage_is_that_of_the_sessions_by_any_dimension(
         for group in ("physics", "club"):
             rows = await reading.usage_of_group(HUB, group, window, "user")
             same(told(rows), truth(past, window, "user", group))
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+async def test_seconds_over_time_are_those_of_the_sessions(
+    store: Store, past: list[Session], name: str
+) -> None:
+    since, until = WINDOWS[name]
+    for zone, step, by in (
+        ("UTC", "day", "profile"),
+        ("UTC", "week", "hub"),
+        ("Europe/Berlin", "day", "node"),
+        ("Asia/Kolkata", "month", "image"),
+    ):
+        window = Window(since, until, zone, step)  # type: ignore[arg-type]
+        for _ in range(2):
+            rows = await store.reading.seconds_over_time([HUB], window, by)  # type: ignore[arg-type]
+            found = {(row.bucket, row.value): row.seconds for row in rows if row.seconds}
+            expected = {
+                key: amounts[0] for key, amounts in truth(past, window, by).items() if amounts[0]
+            }
+            assert found.keys() == expected.keys()
+            assert all(math.isclose(found[key], expected[key], abs_tol=1e-5) for key in found)
+            await store.upkeep(UpkeepRules(), UNTIL)
+    assert await store.reading.seconds_over_time(["another"], window, "hub") == []
+
+
+async def test_activity_that_only_some_days_of_a_month_know_is_known(
+    store: Store, postgres_dsn: str
+) -> None:
+    hour = 3600.0
+    window = Window(T0.replace(hour=0), T0.replace(month=4, hour=0))
+    connection = await asyncpg.connect(postgres_dsn)
+    for username in ("ada", "bob"):
+        for day in (0, 2):
+            began = day * 24 * hour
+            await store.ingest(
+                [
+                    event(kind, began + after, started=began, username=username)
+                    for kind, after in (("requested", 0.0), ("ready", 0.0), ("stopped", hour))
+                ]
+            )
+    [asked] = [event("requested")]
+    assert asked.session_id is not None
+    end = T0 + timedelta(hours=1)
+    await connection.execute("SELECT usage_close(usage_day(now()), 1000000)")
+    for seconds in (600.0, 900.0):
+        await store.record_activity([Activity(asked.session_id, end, end, seconds, end, 300.0)])
+        users = await store.reading.users([HUB], window, UserOrder("username"), None, 9)
+        known = {row.username: row.active_seconds for row in users}
+        assert known == {"ada": seconds, "bob": None}
+    await connection.close()
+    assert not await store.verify(datetime.now(UTC))
 
 
 @pytest.mark.parametrize("name", WINDOWS)
@@ -364,11 +430,16 @@ async def test_activity_is_that_of_usage_between_however_it_is_asked_for(
     measured = Activity(asked.session_id, end, end, 100_000.0, T0 + timedelta(hours=40), 300.0)
     await store.record_activity([measured])
     connection = await asyncpg.connect(postgres_dsn)
-    for since, until in (
-        (T0, end),
-        (T0 + timedelta(minutes=1), T0 + timedelta(hours=25, minutes=20)),
-        (T0 + timedelta(hours=39, minutes=50), end),
+    for closed_days, since, until in (
+        (0, T0, end),
+        (0, T0 + timedelta(minutes=1), T0 + timedelta(hours=25, minutes=20)),
+        (0, T0 + timedelta(hours=39, minutes=50), end),
+        (1, T0, end),
+        (1, T0, T0 + timedelta(hours=48 - T0.hour)),
+        (1, T0 + timedelta(hours=1), end),
+        (50, T0 - timedelta(days=50), end + timedelta(days=2)),
     ):
+        await connection.execute("SELECT usage_close(usage_day($1), $2)", end, closed_days)
         expected = await connection.fetchval(
             "SELECT sum(active_seconds) FROM usage_between($1, $2, '1 day')", since, until
         )

@@ -81,3 +81,22 @@ async def test_activity_is_kept(filled: str, checked: Store) -> None:
     await run(filled, "UPDATE open_sessions SET node_id = NULL")
     await checked.rebuild(NOW)
     assert (await contents(filled))["session_activity"] == before != []
+
+
+async def test_hours_that_were_counted_wrongly_are_counted_again(
+    filled: str, checked: Store
+) -> None:
+    connection = await asyncpg.connect(filled)
+    asked = (
+        "SELECT hour, node_name, unique_users, total_containers FROM hourly_node_stats "
+        "WHERE hour < '2026-04-01Z' ORDER BY hour, node_name"
+    )
+    before = await connection.fetch(asked)
+    await connection.fetchval("SELECT hourly_count('2026-04-01Z', 10000)")
+    await connection.execute("UPDATE hourly_node_rows SET unique_users = 99")
+    assert {row["unique_users"] for row in await connection.fetch(asked)} == {99}
+    await checked.rebuild(NOW)
+    assert await connection.fetch(asked) == before != []
+    await connection.fetchval("SELECT hourly_count('2026-04-01Z', 10000)")
+    assert await connection.fetch(asked) == before
+    await connection.close()

@@ -21,6 +21,8 @@ from databases import with_database
 from test_store_command import db, one_line
 
 from jupyterhub_metrics.errors import ConfigurationError, SchemaMismatch
+from jupyterhub_metrics.service.access import Viewer
+from jupyterhub_metrics.service.privacy import Privacy
 from jupyterhub_metrics.store import (
     EmbeddedServer,
     Observation,
@@ -285,7 +287,8 @@ async def test_the_writer_changes_no_event_and_no_schema(made: Roles) -> None:
         "CREATE TABLE mine (one integer)",
         "DELETE FROM schema_migrations",
         "UPDATE people_sources SET rank = 9",
-        "SELECT * FROM pseudonym_key",
+        "DELETE FROM pseudonym_key",
+        "UPDATE pseudonym_key SET inner_pad = ''",
         "CREATE TEMPORARY TABLE mine (one integer)",
         f"SET ROLE {made.names['owner']}",
     )
@@ -575,6 +578,12 @@ async def test_pseudonyms_hide_who_it_is_and_keep_people_apart_and_together(
         assert not any(name in row for found in rows.values() for row in found)
     plain = [hashlib.sha256(text).hexdigest()[:32] for text in (b"ada", b"campus\x1fada")]
     assert ada not in plain
+    privacy, operator = Privacy(True), Viewer("op", "campus", "op", True, ("campus", "physics"))
+    writer = await open_store(made.dsn_of("writer"))
+    await privacy.learn(writer.reading)
+    everyone = await writer.reading.usernames(operator.hubs)
+    await writer.close()
+    assert {privacy.shown(operator, hub, username) for hub, username in everyone} == set(users)
 
 
 async def test_who_sees_pseudonyms_sees_nothing_else(made: Roles) -> None:

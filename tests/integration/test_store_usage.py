@@ -79,10 +79,8 @@ async def live_through(
     store: Store, connection: asyncpg.Connection, history: Sequence[list[Event] | int]
 ) -> None:
     await forget_everything(connection)
-    # from here on triggers are wanted
-    await connection.execute("RESET session_replication_role")
     await connection.execute(
-        "TRUNCATE usage_days, usage_months, usage_summary, usage_due; "
+        "TRUNCATE usage_days, usage_months, usage_summary, usage_due, resource_sums, resource_due; "
         "UPDATE usage_closed SET before = '-infinity'"
     )
     for step in history:

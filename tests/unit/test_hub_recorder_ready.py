@@ -262,3 +262,25 @@ async def test_a_hub_that_ends_vouches_for_no_start(tmp_path: Path) -> None:
     moments.recorder.requested(moments.spawner)
     await moments.recorder.close()
     assert moments.waiting == 0
+
+
+def test_a_new_start_ends_a_run_that_a_hubs_database_made_anew_no_longer_knows(
+    moments: Moments,
+) -> None:
+    moments.recorder.requested(moments.spawner)
+    moments.recorder.polling(moments.spawner)
+    moments.seconds = 5
+    moments.recorder.ready(moments.spawner)
+    moments.seconds = 20
+    moments.recorder.polled(moments.spawner, None, at(20))
+    moments.pass_until(30)
+    moments.hub_is_killed()
+    moments.seconds = 60
+    moments.recorder.settle_unknown(list)
+    moments.spawner.orm_spawner = SimpleNamespace(id=7, started=at(60), state={})
+    moments.recorder.requested(moments.spawner)
+    *_, stopped, requested = [json.loads(one.body) for one in moments.recorder.outbox.waiting(10)]
+    assert (stopped["kind"], requested["kind"]) == ("stopped", "requested")
+    assert (stopped["occurred_at"], stopped["not_after"]) == (wire(20), wire(60))
+    assert stopped["session_id"] != requested["session_id"]
+    assert len(moments.recorder.outbox.notes()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -86,6 +87,12 @@ def test_a_cursor_leads_back_to_its_place(place: list[Any], question: dict[str, 
         cursors.read("users", {**question, "zone": "UTC"}, text)
     with pytest.raises(BadRequest):
         Cursors(b"another").read("users", question, text)
+
+
+@given(st.text("abcdef", min_size=8))
+def test_a_cursor_does_not_tell_its_place(name: str) -> None:
+    text = Cursors(b"secret").write("users", {}, [name])
+    assert name.encode() not in base64.urlsafe_b64decode(text + "===")
 
 
 @given(st.text() | st.binary().map(lambda raw: raw.hex()))

@@ -11,11 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyterhub_metrics.model import Session
-from jupyterhub_metrics.service.drawings import calendar_of, calendar_since, timeline_of
+from jupyterhub_metrics.service.drawings import (
+    Bar,
+    calendar_of,
+    calendar_since,
+    marks_of,
+    timeline_of,
+)
 from jupyterhub_metrics.service.figures import Amounts, added_up
 from jupyterhub_metrics.service.page_period import Period, period_of
 from jupyterhub_metrics.service.usage_page import ROWS, UsagePage, usage_page
-from jupyterhub_metrics.store import SeenSession, UsageRow
+from jupyterhub_metrics.store import DrawnSession, SeenSession, UsageRow
 
 UTC = timezone.utc
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -36,10 +42,14 @@ def page_of(
     *seen: SeenSession, period: Period = PERIOD, hidden: bool = False, viewer: str = "alice"
 ) -> UsagePage:
     running = [one for one in seen if one.session.ended_at is None]
-    nothing = Amounts()
+    nothing, drawn = Amounts(), [drawn_of(one.session) for one in seen]
     return usage_page(
-        "alice", viewer, period, nothing, nothing, [], running, seen, seen, hidden=hidden
+        "alice", viewer, period, nothing, nothing, [], running, drawn, seen, hidden=hidden
     )
+
+
+def drawn_of(one: Session) -> DrawnSession:
+    return DrawnSession(one.server_name, one.display_name, one.state, one.started_at, one.ended_at)
 
 
 def test_a_session_shows_its_part_of_the_month_and_the_whole() -> None:
@@ -144,7 +154,7 @@ def test_a_calendar_has_every_day_once_and_ends_with_the_periods_last(
     places = {(day.week, day.weekday) for day in calendar.days}
     assert len(places) == len(days)
     assert since <= now < period.drawn_until
-    assert now - since < timedelta(weeks=27)
+    assert now - since < timedelta(weeks=53)
 
 
 def test_a_calendar_tells_its_busiest_day() -> None:
@@ -154,12 +164,19 @@ def test_a_calendar_tells_its_busiest_day() -> None:
     assert "the most on 2026-11-03, 9 h 00 min" in calendar.words
 
 
+def test_what_others_named_is_no_markup_in_a_drawing() -> None:
+    bar = Bar(0.0, 1.5, "ended", '<script>alert(1)</script> & "more"')
+    marks = marks_of([bar])
+    assert "<script" not in marks
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; " in marks
+
+
 @given(st.lists(st.tuples(moments, st.floats(0.001, 800)), max_size=8), moments)
 def test_every_bar_of_a_timeline_lies_within_it(
     runs: list[tuple[datetime, float]], now: datetime
 ) -> None:
     period = period_of({}, {}, now)
-    sessions = [session(began, hours).session for began, hours in runs]
+    sessions = [drawn_of(session(began, hours).session) for began, hours in runs]
     names = [f"server {number % 3}" for number in range(len(runs))]
     drawn = timeline_of(sessions, names, period.since, period.until, "UTC", now)
     bars = [bar for _, lane in drawn.lanes for bar in lane]

@@ -401,3 +401,15 @@ def test_where_the_hubs_clock_was_set_back_a_pod_that_was_seen_before_stays_its_
     )
     assert list(found.pod_of) == [earlier.id]
     assert counted(found) == {"outlived": 1}
+
+
+def test_where_the_hubs_clock_was_set_back_a_pod_keeps_the_session_that_has_not_ended() -> None:
+    # the Hub's database is gone, and the earlier session's end was only polled
+    earlier = session(
+        state="ended", ended_at=at(5), ended_after=at(2), ended_before=at(5), end_source="hub_poll"
+    )
+    later = session(started=-3500)
+    newer = pod(created_at=at(6), running_since=at(7))
+    views = [(hub_view(seconds), pod_view(seconds, [newer])) for seconds in (600, 900, 1200)]
+    *_, third = rounds(*views, sessions=[earlier, later])
+    assert (third.corrections, counted(third)) == ((), {"outlived": 1})

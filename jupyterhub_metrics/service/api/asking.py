@@ -6,7 +6,7 @@ Called by ``handlers.api``, the pages and :mod:`.resources`. Who may see what, `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -28,7 +28,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Question:
-    """One request, its arguments read. ``place`` is where the page before ended."""
+    """One request, its arguments read. ``place`` is where the page before ended.
+
+    ``now`` is the moment of the first page: what has run since then changes no order.
+    """
 
     viewer: Viewer
     values: Mapping[str, Any]
@@ -43,7 +46,18 @@ class Question:
 
     @property
     def window(self) -> Window:
-        return window_of(self.values, self.now)
+        window = window_of(self.values, self.now)
+        is_open = window.since < self.now < window.until
+        return replace(window, until=self.now) if is_open else window
+
+    def place_after(self, place: list[Any]) -> list[Any]:
+        """What a cursor carries to the next page, for :meth:`continued`."""
+        return [isoformat(self.now), *place]
+
+    def continued(self, carried: list[Any]) -> Question:
+        """The same question for the page after that place."""
+        now = datetime.fromisoformat(carried[0].replace("Z", "+00:00"))
+        return replace(self, now=now, place=carried[1:])
 
     @property
     def hubs(self) -> tuple[str, ...]:
@@ -249,7 +263,6 @@ def _user_row(question: Question, row: UserRow) -> Row:
 
 
 def _user_place(row: UserRow, order: UserOrder) -> list[Any]:
-    # a cursor can be read by who holds it: names only where names are sorted by
     name = row.username if order.column == "username" else ""
     return [row.sort_key, name, row.hub, row.person_id]
 

@@ -86,8 +86,8 @@ RESOURCES: Final = (
     Resource(
         "groups",
         "Groups with their usage, by name",
-        "The groups whose usage you may read. A session counts for the groups in which its user "
-        "was when it was requested; who is in several counts in each.",
+        "The groups whose usage you may read. A group has what its members used while they were in "
+        "it; who is in several counts in each.",
         (HUB, *_WINDOW, *_PAGED),
         columns.GROUPS,
         asking.groups,

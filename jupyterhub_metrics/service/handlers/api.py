@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
@@ -48,14 +49,15 @@ class ResourceHandler(VisitedHandler, JSONHandler):
             self.answer(406, {"error": f"{text}; expected JSON or CSV", "field": "Accept"})
             return
         asked = {key: texts[0] for key, texts in given.items()}
-        place = None
+        viewer, reading, privacy = self.viewer, self.store.reading, self.wiring.privacy
+        await privacy.learn(reading)
+        question = Question(viewer, values, reading, privacy, self.wiring.clock())
         if "cursor" in values:
             place = self.wiring.cursors.read(self._bound(resource), asked, values["cursor"])
-        viewer = self.viewer
-        question = Question(
-            viewer, values, self.store.reading, self.wiring.privacy, self.wiring.clock(), place
-        )
+            question = question.continued(place)
         answer = await resource.ask(question)
+        if answer.place is not None:
+            answer = replace(answer, place=question.place_after(answer.place))
         self.note_visit(viewer, user=values.get("user"), group=values.get("group"))
         self._send(resource, answer, asked, kind)
 

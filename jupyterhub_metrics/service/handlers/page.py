@@ -40,8 +40,8 @@ class VisitedPage(VisitedHandler, PageHandler):
         """Answers with the page; ``names`` are parts of the path."""
         raise NotImplementedError
 
-    def question(self, further: Iterable[Parameter] = ()) -> tuple[Question, Period]:
-        """What is asked and for which time. Raises BadRequest."""
+    async def question(self, further: Iterable[Parameter] = ()) -> tuple[Question, Period]:
+        """What is asked and for which time. Raises BadRequest, DatabaseUnavailable."""
         parameters = (*PERIOD_PARAMETERS, *self.parameters, *further)
         given = self.given()
         # a form sends its empty fields too
@@ -50,10 +50,12 @@ class VisitedPage(VisitedHandler, PageHandler):
         now = self.wiring.clock()
         asked = {name: texts[0] for name, texts in filled.items()}
         period = period_of(values, asked, now)
+        reading = self.store.reading
+        await self.wiring.privacy.learn(reading)
         question = Question(
             self.viewer,
             {**values, "since": period.since, "until": period.until},
-            self.store.reading,
+            reading,
             self.wiring.privacy,
             now,
         )

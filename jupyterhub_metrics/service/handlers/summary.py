@@ -31,6 +31,7 @@ class SummaryHandler(JSONHandler):
         wiring = self.wiring
         try:
             reading = wiring.database.store().reading
+            await wiring.privacy.learn(reading)
             told = {
                 "own": await own_summary(reading, hub, username, wiring.clock()),
                 "everyone": await everyones_summary(reading, wiring.privacy, viewer, wiring.clock())

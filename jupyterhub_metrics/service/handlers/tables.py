@@ -33,10 +33,13 @@ class UsersHandler(VisitedPage):
 
     async def show(self, *names: str) -> None:
         self.viewer.require_operator("users")
-        question, period = self.question()
+        question, period = await self.question()
         question = with_values(question, limit=ROWS)
         place = self.place(period, "users")
-        answer = await asking.users(replace(question, place=place))
+        if place is not None:
+            question = question.continued(place)
+        answer = await asking.users(question)
+        further = None if answer.place is None else question.place_after(answer.place)
         arguments = {**period.time_arguments, "limit": "1000"}
         arguments |= {k: v for k, v in period.given.items() if k in ("search", "sort", "hub")}
         self.render_page(
@@ -48,7 +51,7 @@ class UsersHandler(VisitedPage):
             order=asking.user_order(question),
             searchable=not question.privacy.pseudonyms,
             exports=api_link(self.wiring.prefix, "users", arguments),
-            cursor=self.cursor(period, "users", answer.place),
+            cursor=self.cursor(period, "users", further),
             first=place is None,
         )
 
@@ -59,7 +62,7 @@ class GroupsHandler(VisitedPage):
     parameters = (HUB,)
 
     async def show(self, *names: str) -> None:
-        question, period = self.question()
+        question, period = await self.question()
         answer = await asking.groups(with_values(question, limit=1000))
         rows = sorted(answer.rows, key=lambda row: -row["seconds"])
         self.render_page(
@@ -79,7 +82,7 @@ class GroupHandler(VisitedPage):
 
     async def show(self, *names: str) -> None:
         [group] = names
-        question, period = self.question()
+        question, period = await self.question()
         hub, reading, viewer = question.hub, question.reading, question.viewer
         viewer.require_group(group, hub)
         self.note_visit(viewer, group=group)
@@ -115,14 +118,18 @@ class UsageByHandler(VisitedPage):
 
     async def show(self, *names: str) -> None:
         self.viewer.require_operator("usage")
-        question, period = self.question()
+        question, period = await self.question()
         by = question.values.get("by", "profile")
         if by in ("user", "server"):
             raise BadRequest("by", "found a dimension with a page of its own; see Users")
         reading, hubs = question.reading, question.hubs
         rows = await reading.usage_of_all(hubs, period.window, by)
         before = await reading.usage_of_all(hubs, Window(*period.before), "hub")
-        days = await reading.usage_of_all(hubs, days_of(period), by)
+        days = (
+            await reading.usage_of_all(hubs, days_of(period), by)
+            if by == "group"
+            else await reading.seconds_over_time(hubs, days_of(period), by)
+        )
         rows.sort(key=lambda row: -row.seconds)
         arguments = {"by": by, **period.time_arguments, "limit": "1000"}
         # who is in several groups counts in each
@@ -148,7 +155,7 @@ class RunningHandler(VisitedPage):
     parameters = (GROUP, HUB, CURSOR)
 
     async def show(self, *names: str) -> None:
-        question, period = self.question()
+        question, period = await self.question()
         user, group = await question.subject()
         self.note_visit(question.viewer, group=group)
         hubs = question.hubs if user is None and group is None else (question.hub,)

@@ -27,27 +27,26 @@ class UsageHandler(VisitedPage):
     async def show(self, *names: str) -> None:
         viewer = self.viewer
         shown = names[0] if names else viewer.name
-        question, period = self.question()
+        question, period = await self.question()
         hub, reading = question.hub, question.reading
         name = await self.wiring.privacy.name_of(reading, viewer, hub, shown)
         viewer.require_user(shown if name is None else name, hub)
-        if name is None or (name != viewer.username and not await reading.user_is_known(hub, name)):
+        servers = [] if name is None else await reading.servers_of_user(hub, name)
+        if name is None or (name != viewer.username and not servers):
             self.refuse(404, "There is no such user.")
             return
         self.note_visit(viewer, user=name)
-        await self._render(question, period, name, shown)
+        await self._render(question, period, name, shown, servers)
 
-    async def _render(self, question: Question, period: Period, name: str, shown: str) -> None:
+    async def _render(
+        self, question: Question, period: Period, name: str, shown: str, servers: Sequence[str]
+    ) -> None:
         viewer, reading, hub = question.viewer, question.reading, question.hub
         hidden = self.wiring.privacy.hides(viewer, hub, name)
         server = None if hidden else server_of_form(question.values.get("server"))
         place = session_place(self.place(period, "sessions"))
-        sessions = await reading.sessions_of_user(hub, name, period.window, server, None, MAX_DRAWN)
-        listed = sessions[: ROWS + 1]
-        if place is not None:
-            listed = await reading.sessions_of_user(
-                hub, name, period.window, server, place, ROWS + 1
-            )
+        drawn = await reading.drawn_sessions_of_user(hub, name, period.window, server, MAX_DRAWN)
+        listed = await reading.sessions_of_user(hub, name, period.window, server, place, ROWS + 1)
         since = min(calendar_since(period.drawn_until, period.zone), period.before[0])
         days = await reading.usage_of_user(
             hub, name, Window(since, period.until, period.zone, "day"), "hub"
@@ -64,7 +63,7 @@ class UsageHandler(VisitedPage):
             before,
             days,
             await reading.running([hub], name, None, None, MAX_RUNNING),
-            sessions,
+            drawn,
             listed,
             hidden=hidden,
         )
@@ -78,7 +77,7 @@ class UsageHandler(VisitedPage):
             "usage.html",
             page=page,
             period=period,
-            servers=[] if hidden else await reading.servers_of_user(hub, name),
+            servers=[] if hidden else servers,
             server=server,
             exports=api_link(self.wiring.prefix, "sessions", arguments),
             cursor=self.cursor(period, "sessions", next_place),
