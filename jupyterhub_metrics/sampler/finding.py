@@ -61,6 +61,9 @@ class ContainerFinder:
                 self._groups[container] = group
                 return reading, "cgroup"
             self._groups.pop(container, None)
+        if "/" in container.strip("/"):
+            # no name of Docker's
+            return None
         complaints = []
         asked: list[Containers] = [self._docker]
         if self._command.there:

@@ -244,22 +244,29 @@ def test_a_name_with_a_star_finds_what_it_fits(docker: FakeDocker, tmp_path: Pat
     assert finder.like("jupyter-*") == []
 
 
-def test_containers_come_and_go(tmp_path: Path) -> None:
-    """Those that a name with a star fits, each with a sample for the session that it is."""
-    write_tree(tmp_path, {"cgroup.controllers": "cpu memory\n"})
-    write_proc(tmp_path)
-    unit = "system.slice/jupyter-{}-singleuser.service"
-    write_v2(tmp_path, unit.format("ada"), usage_usec=1_000_000)
-    now = [1000.0]
-    groups = CgroupReader(tmp_path, tmp_path / "proc", seconds=lambda: now[0])
-    silent = DockerApi(f"unix://{tmp_path}/no.sock")
+UNIT = "system.slice/jupyter-{}-singleuser.service"
+
+
+def units_in(folder: Path, names: list[str], now: list[float]) -> tuple[Rounds, CgroupReader]:
+    """Rounds over these containers where there is no Docker, at the seconds that ``now`` holds."""
+    write_tree(folder, {"cgroup.controllers": "cpu memory\n"})
+    write_proc(folder)
+    groups = CgroupReader(folder, folder / "proc", seconds=lambda: now[0])
+    silent = DockerApi(f"unix://{folder}/no.sock")
     absent = DockerCommand("no-such-command")
     measuring = Measuring(
         "n1",
-        host=HostReader(tmp_path / "proc", tmp_path / "sys"),
+        host=HostReader(folder / "proc", folder / "sys"),
         containers=ContainerFinder(groups, silent, absent),
     )
-    rounds = Rounds(measuring, [unit.format("*")], seconds=lambda: now[0])
+    return Rounds(measuring, names, seconds=lambda: now[0]), groups
+
+
+def test_containers_come_and_go(tmp_path: Path) -> None:
+    """Those that a name with a star fits, each with a sample for the session that it is."""
+    now = [1000.0]
+    rounds, groups = units_in(tmp_path, [UNIT.format("*")], now)
+    write_v2(tmp_path, UNIT.format("ada"), usage_usec=1_000_000)
 
     def told(after: float = LOOK_SECONDS) -> list[tuple[str, str | None, str, float | None]]:
         now[0] += after
@@ -270,8 +277,8 @@ def test_containers_come_and_go(tmp_path: Path) -> None:
         return [(use.node_name, use.namespace, use.pod_name, use.cpu_cores) for use in found.pods]
 
     assert told() == []
-    write_v2(tmp_path, unit.format("ada"), usage_usec=2_000_000)
-    write_v2(tmp_path, unit.format("bob"))
+    write_v2(tmp_path, UNIT.format("ada"), usage_usec=2_000_000)
+    write_v2(tmp_path, UNIT.format("bob"))
     ada = ("n1", None, "jupyter-ada-singleuser.service", pytest.approx(0.5))
     assert told(2.0) == [ada]
     assert [name for _, _, name, _ in told()] == ["jupyter-ada-singleuser.service"]
@@ -279,6 +286,29 @@ def test_containers_come_and_go(tmp_path: Path) -> None:
         "jupyter-ada-singleuser.service",
         "jupyter-bob-singleuser.service",
     ]
-    shutil.rmtree(tmp_path / unit.format("ada"))
+    shutil.rmtree(tmp_path / UNIT.format("ada"))
     assert [name for _, _, name, _ in told()] == ["jupyter-bob-singleuser.service"]
-    assert set(groups._groups) == {unit.format("bob")}
+    assert set(groups._groups) == {UNIT.format("bob")}
+
+
+def test_one_that_is_named_and_found_is_one_and_missed_when_it_goes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who was only found is nobody's to miss: another may come any time."""
+    now = [1000.0]
+    rounds, _ = units_in(tmp_path, [UNIT.format("ada"), UNIT.format("*")], now)
+    for name in ("ada", "bob"):
+        write_v2(tmp_path, UNIT.format(name))
+    assert rounds.containers().samples == ()
+    now[0] += 2
+    found = rounds.containers().samples
+    assert [sample.container_name for sample in found] == [
+        UNIT.format("ada"),
+        UNIT.format("bob"),
+    ]
+    for name in ("ada", "bob"):
+        shutil.rmtree(tmp_path / UNIT.format(name))
+    now[0] += 2
+    assert rounds.containers().samples == ()
+    [said] = [record.getMessage() for record in caplog.records]
+    assert f"found no running container '{UNIT.format('ada')}'" in said
