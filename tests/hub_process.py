@@ -291,6 +291,16 @@ class HubProcess:
         """All that this Hub started and that still runs, itself included."""
         return processes_in(self.folder)
 
+    def running(self, word: str) -> list[psutil.Process]:
+        """Those of them with a word of their command line that has this in it."""
+        found = []
+        for process in self.processes():
+            # one that ends meanwhile does not run
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if any(word in argument for argument in process.cmdline()):
+                    found.append(process)
+        return found
+
     async def close(self) -> None:
         """End everything of this Hub and remove its folder."""
         try:

@@ -47,9 +47,7 @@ async def sessions_once(hub: HubProcess, username: str, *states: str) -> list[di
 
 
 def service_of(hub: HubProcess) -> psutil.Process:
-    [service] = [
-        process for process in hub.processes() if "jupyterhub_metrics.service" in process.cmdline()
-    ]
+    [service] = hub.running("jupyterhub_metrics.service")
     return service
 
 

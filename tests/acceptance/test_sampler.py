@@ -52,10 +52,7 @@ async def test_a_running_server_shows_its_memory_on_its_users_page() -> None:
         stopped = await hub.client.request("DELETE", "/users/ada/server", token=token)
         assert stopped.status in (202, 204), stopped.text
 
-        def none_is_left() -> bool:
-            return not any("--sidecar" in process.cmdline() for process in hub.processes())
-
-        await until(none_is_left, "no sampler is left behind")
+        await until(lambda: not hub.running("--sidecar"), "no sampler is left behind")
     finally:
         await hub.close()
 

@@ -343,11 +343,7 @@ def test_the_hubs_pages_stay_whole_while_the_service_hangs(
     person: Named, usage_hub: UsageHub
 ) -> None:
     admin = person("admin")
-    [service] = [
-        process
-        for process in usage_hub.hub.processes()
-        if "jupyterhub_metrics.service" in process.cmdline()
-    ]
+    [service] = usage_hub.hub.running("jupyterhub_metrics.service")
     service.send_signal(signal.SIGSTOP)
     try:
         admin.page.goto(f"{usage_hub.hub.url}/hub/home", wait_until="domcontentloaded")
