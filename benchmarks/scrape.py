@@ -2,7 +2,7 @@
 ingest.
 
     python benchmarks/scrape.py [--sessions 10000] [--rounds 6] [--batches 40] [--users]
-                                [--answer-seconds 1]
+                                [--answer-seconds 5]
 
 Starts the real service as a process of its own over the embedded PostgreSQL, with a snapshot every
 5 seconds; posts the starts of as many servers (on 200 nodes, with 10 images and 8 profiles) and
@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--batches", type=int, default=40)
     parser.add_argument("--users", action="store_true")
-    parser.add_argument("--answer-seconds", type=float, default=1.0)
+    parser.add_argument("--answer-seconds", type=float, default=5.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="jhm-") as folder:
         Path(folder).chmod(0o711)

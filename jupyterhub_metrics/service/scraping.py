@@ -43,7 +43,7 @@ class Scraping(Configurable):
         help="Time between two readings of what metrics tell of the present, in seconds.",
     ).tag(config=True)
     answer_seconds = Float(
-        1.0,
+        5.0,
         min=0.0,
         help="""How long a scrape may be answered with what another was answered with, in seconds.
         0: not at all.""",
