@@ -107,11 +107,14 @@ class Runs:
         A new start takes their place: JupyterHub runs a server once, and a spawner that finds one
         where it is to start its own removes it. Their rows may be of a database that was made anew.
         """
-        server = (spawner.user.name, spawner.name or "")
+        username, server_name = spawner.user.name, spawner.name or ""
+        # the name first: this is asked at every start, of all that is open
         return [
             note
             for note in self._outbox.notes()
-            if not is_leftover(note) and (note.current_username, note.server_name) == server
+            if note.current_username == username
+            and note.server_name == server_name
+            and not is_leftover(note)
         ]
 
     def of(self, note: Note) -> Run:

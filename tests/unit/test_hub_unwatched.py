@@ -54,8 +54,8 @@ class Process:
     def __init__(self) -> None:
         self._sockets = bind_sockets(0, "127.0.0.1")
         port = self._sockets[0].getsockname()[1]
-        self.address = Server(ip="127.0.0.1", port=port, base_url="/user/ada/work/")
-        self._http = HTTPServer(Application([("/user/ada/work/api", RequestHandler)]))
+        self.address = Server(ip="127.0.0.1", port=port, base_url="/user/ada/lab/")
+        self._http = HTTPServer(Application([("/user/ada/lab/api", RequestHandler)]))
 
     def listen(self) -> None:
         """A 405 is an answer."""
