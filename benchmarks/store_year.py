@@ -5,10 +5,12 @@
 
 Ingests the year's events (three for each session) into the embedded PostgreSQL, or into the empty
 database in --dsn-file, adds what checks every five minutes would have seen, rebuilds sessions and
-usage from events, lets upkeep summarise, and asks what dashboards ask, over a year, 30 days and 24
-hours. Times are those of the server as a client sees them, the least of three; beside them the
-processor's time of the database's process, which other work on the machine changes less. Hours of
-every user are compared with the truth in whole microseconds, by every path that tells them.
+usage from events, lets upkeep summarise, and asks over a year, 30 days and 24 hours: six functions,
+and the six panels of the dashboard Overview that ask the same, as Grafana sends them. Times are the
+least of three, of a client that makes Python objects of all rows and of one that only takes them in
+as text, as Grafana's driver does; beside them the processor's time of the database's process, which
+other work on the machine changes less. Hours of every user are compared with the truth in whole
+microseconds, by every path that tells them.
 
 --folder keeps the embedded PostgreSQL there; with a database that is already filled, give the
 --steps that are to be done: of fill, rebuild, upkeep, panels, errors and sizes, in this order.
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -35,6 +38,11 @@ from jupyterhub_metrics.store.rebuild import rebuild as rebuilt
 from jupyterhub_metrics.store.rebuild import silent
 from jupyterhub_metrics.store.upkeep import upkeep_round
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from dashboards import all_panels
+from grafana_macros import between
+
 PANELS = {
     "active users": "SELECT * FROM active_users_over_time($1, $2, $3)",
     "running servers": "SELECT * FROM running_servers_over_time($1, $2, $3)",
@@ -42,6 +50,14 @@ PANELS = {
     "per image": "SELECT * FROM images_over_time($1, $2, $3)",
     "top users": "SELECT * FROM top_users($1, $2)",
     "image table": "SELECT * FROM image_table($1, $2)",
+}
+OVERVIEW = {
+    "active users": "Active users",
+    "running servers": "Applications",
+    "per node": "Applications by node",
+    "per image": "Applications by type",
+    "top users": "Top users",
+    "image table": "Applications used",
 }
 PATHS = {
     "top_users": "SELECT username, round(hours * 3.6e9)::bigint AS microseconds "
@@ -180,31 +196,58 @@ def processor_seconds(pid: int) -> float:
 
 
 async def panels(connection: asyncpg.Connection, begin: datetime, days: int) -> None:
-    windows = [
-        ("a year", begin, begin + timedelta(days=days), timedelta(days=1)),
-        ("30 days", begin + timedelta(days=days // 2, hours=10), None, timedelta(hours=1)),
-        ("24 hours", begin + timedelta(days=days // 2, hours=10), None, timedelta(minutes=5)),
-    ]
+    middle = begin + timedelta(days=days // 2, hours=10)
+    windows = {
+        "a year": (begin, begin + timedelta(days=days), timedelta(days=1)),
+        "30 days": (middle, middle + timedelta(days=30), timedelta(hours=1)),
+        "24 hours": (middle, middle + timedelta(days=1), timedelta(minutes=5)),
+    }
+    drawn = {panel.name: panel.statements[0] for panel in all_panels() if panel.statements}
+    for name, (since, until, step) in windows.items():
+        functions = {
+            panel: (statement, (since, until, step)[: statement.count("$")])
+            for panel, statement in PANELS.items()
+        }
+        view = between(since, until, {"hub": [year.HUB]})
+        overview: dict[str, tuple[str, tuple[object, ...]]] = {
+            panel: (view.sends(drawn[f"overview / {title}"]), ())
+            for panel, title in OVERVIEW.items()
+        }
+        await ask_all(connection, f"functions over {name}", functions)
+        await ask_all(connection, f"panels of Overview over {name}", overview)
+
+
+async def ask_all(
+    connection: asyncpg.Connection,
+    name: str,
+    questions: Mapping[str, tuple[str, tuple[object, ...]]],
+) -> None:
     pid = connection.get_server_pid()
-    for name, since, until, step in windows:
-        until = until or since + (timedelta(days=30) if name == "30 days" else timedelta(days=1))
-        total = busy = 0.0
-        parts = []
-        for panel, statement in PANELS.items():
-            values = (since, until, step)[: statement.count("$")]
-            seconds = processor = float("inf")
-            for _ in range(3):
-                began, used = time.perf_counter(), processor_seconds(pid)
-                await connection.fetch(statement, *values)
-                seconds = min(seconds, time.perf_counter() - began)
-                processor = min(processor, processor_seconds(pid) - used)
-            total += seconds
-            busy += processor
-            parts.append(f"{panel} {seconds * 1e3:.0f}")
-        print(
-            f"panels over {name}: {total * 1e3:.0f} ms together, processor {busy * 1e3:.0f} ms "
-            f"({', '.join(parts)})"
-        )
+    total = taken_in = busy = 0.0
+    rows = 0
+    parts = []
+    for panel, (statement, values) in questions.items():
+        seconds = plain = processor = float("inf")
+        found: list[asyncpg.Record] = []
+        for _ in range(3):
+            began, used = time.perf_counter(), processor_seconds(pid)
+            found = await connection.fetch(statement, *values)
+            seconds = min(seconds, time.perf_counter() - began)
+            processor = min(processor, processor_seconds(pid) - used)
+            began = time.perf_counter()
+            await connection.copy_from_query(statement, *values, output=drop)
+            plain = min(plain, time.perf_counter() - began)
+        total, taken_in, busy = total + seconds, taken_in + plain, busy + processor
+        rows += len(found)
+        parts.append(f"{panel} {seconds * 1e3:.0f} ({plain * 1e3:.0f})")
+    print(
+        f"{name}, {rows} rows: {total * 1e3:.0f} ms together, {taken_in * 1e3:.0f} ms without "
+        f"objects, processor {busy * 1e3:.0f} ms ({', '.join(parts)})"
+    )
+
+
+async def drop(_: bytes) -> None:
+    """Takes rows in and keeps none."""
 
 
 async def errors(
@@ -265,10 +308,11 @@ async def measure(options: argparse.Namespace, given: str | None) -> None:
     runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
     until = year.BEGIN + timedelta(days=options.days + 4)
     async with database(given, options.folder) as dsn:
+        store = await open_store(dsn)
         if "fill" in options.steps:
-            store = await open_store(dsn)
             await ingest(store, runs)
-            await store.close()
+        await store.close()
+        if "fill" in options.steps:
             await observe(dsn)
         if "rebuild" in options.steps:
             await rebuild(dsn, len(runs))
