@@ -123,7 +123,7 @@ def questions(*, grouped: bool) -> list[tuple[str, str]]:
 
 async def measure(options: argparse.Namespace, given: str | None) -> None:
     async with database(given, options.folder) as dsn:
-        store = await open_store(dsn)
+        store = await open_store(dsn, migrate="always")
         if options.folder is None:
             runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
             await ingest(store, runs)

@@ -308,7 +308,7 @@ async def measure(options: argparse.Namespace, given: str | None) -> None:
     runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
     until = year.BEGIN + timedelta(days=options.days + 4)
     async with database(given, options.folder) as dsn:
-        store = await open_store(dsn)
+        store = await open_store(dsn, migrate="always")
         if "fill" in options.steps:
             await ingest(store, runs)
         await store.close()
