@@ -31,6 +31,8 @@ DIMENSIONS = st.sampled_from(["hub", "node", "image", "profile", "gpus"])
 def value_of(session: Session, dimension: str) -> str | None:
     if dimension == "gpus":
         return None if session.gpus is None else f"{session.gpus:g}"
+    if dimension == "image_base":
+        return session.image and session.image.partition(":")[0]
     return None if dimension == "hub" else getattr(session, dimension)
 
 
@@ -149,6 +151,103 @@ async def test_any_panel_of_any_window_is_what_sessions_say(
         asyncio.run_coroutine_threadsafe(work, loop).result(60)
 
     await asyncio.to_thread(check)
+    await connection.close()
+
+
+def drawn_step(window: Window) -> timedelta:
+    if window[1] - window[0] <= timedelta(hours=36):
+        return timedelta(minutes=5)
+    days = timedelta(days=45)
+    return timedelta(hours=1) if window[1] - window[0] <= days else timedelta(days=1)
+
+
+def expected_lines(
+    sessions: Sequence[Session], window: Window, dimension: str
+) -> dict[tuple[datetime, str | None], tuple[int, int]]:
+    """With a zero wherever a value that is there in the window is not."""
+    step = drawn_step(window)
+    found = expected_over_time(sessions, window, step, dimension)
+    first = window[0].replace(hour=0, minute=0, second=0, microsecond=0)
+    first += (window[0] - first) // step * step
+    buckets = [first + n * step for n in range(-((first - window[1]) // step))]
+    return {
+        (max(bucket, window[0]), label): found.get((bucket, label), (0, 0))
+        for bucket in buckets
+        for label in {label for _, label in found}
+    }
+
+
+async def test_any_line_that_is_drawn_has_every_bucket_and_no_value_of_outside_the_window(
+    postgres_dsn: str, store: Store
+) -> None:
+    connection = await asyncpg.connect(postgres_dsn)
+    loop = asyncio.get_running_loop()
+
+    async def outcome(
+        history: Sequence[list[Event] | int], summaries: int, window: Window, dimension: str
+    ) -> None:
+        await live_through(store, connection, history)
+        for _ in range(summaries):
+            await connection.fetchval("SELECT usage_summarise()")
+        sessions = list((await stored_rows(connection)).values())
+        rows = await connection.fetch(
+            "SELECT * FROM panel_over_time($1, $2, $3, '{campus}')", *window, dimension
+        )
+        found = {
+            (row["moment"], None if dimension == "hub" else row["value"]): (
+                row["users"],
+                round(row["hours"] * 3600 * 10**6),
+            )
+            for row in rows
+        }
+        assert len(found) == len(rows)
+        expected = expected_lines(sessions, window, dimension)
+        if dimension == "image_base":
+            # a user of two versions may be two
+            found = {key: (0, amount) for key, (_, amount) in found.items()}
+            expected = {key: (0, amount) for key, (_, amount) in expected.items()}
+        assert found == expected
+        assert {row["value"] for row in rows if dimension == "hub"} <= {"campus"}
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        histories(),
+        st.sampled_from([0, 7, 60]),
+        PANEL_WINDOWS,
+        DIMENSIONS | st.just("image_base"),
+    )
+    def check(
+        history: list[list[Event] | int], summaries: int, window: Window, dimension: str
+    ) -> None:
+        work = outcome(history, summaries, window, dimension)
+        asyncio.run_coroutine_threadsafe(work, loop).result(60)
+
+    await asyncio.to_thread(check)
+    await connection.close()
+
+
+async def test_what_ran_on_the_first_day_before_the_window_is_not_drawn(
+    postgres_dsn: str, store: Store
+) -> None:
+    """T0 is eight in the morning."""
+    hour = 3600.0
+    lives = [
+        event(kind, moment * hour, started=begins * hour, username=node, facts={"node": node})
+        for node, begins in (("before", 1), ("within", 5), ("after", 80))
+        for kind, moment in (("requested", begins), ("ready", begins), ("stopped", begins + 1))
+    ]
+    await store.ingest(lives)
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.fetchval("SELECT usage_close('2026-03-08', 100)")
+    while await connection.fetchval("SELECT usage_summarise()"):
+        pass
+    rows = await connection.fetch(
+        "SELECT * FROM panel_over_time($1, $2, 'node', '{campus}')", at(3 * hour), at(78 * hour)
+    )
+    assert {row["value"] for row in rows} == {"within"}
+    assert [row["hours"] for row in sorted(rows, key=lambda row: row["moment"])] == [
+        float(place == 2) for place in range(75)
+    ]
     await connection.close()
 
 
