@@ -51,7 +51,7 @@ async def compress(dsn: str, now: datetime, begin: Begin) -> Compression:
         await check(connection, schema.known)
         if schema.capabilities.engine != "timescale":
             return Compression(schema.capabilities, None)
-        chunks = await _work_off(connection, _DUTIES["event_compression"], now, begin)
+        chunks = await _work_off(connection, _DUTIES["compression"], now, begin)
         return Compression(schema.capabilities, chunks)
 
 

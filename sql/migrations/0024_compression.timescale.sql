@@ -1,0 +1,105 @@
+-- TimescaleDB: what grows by the day is in chunks, as events are, and compressed when they have
+-- closed. Not ended_sessions: its rows are found by their ids and servers whatever their age, and
+-- an index over all of them does that at once.
+
+DROP FUNCTION compress_events(timestamptz, integer);
+DROP FUNCTION events_uncompressed_from(timestamptz);
+DROP FUNCTION event_chunks_to_compress(timestamptz);
+
+-- A chunk is small enough to be compressed in one round of upkeep.
+SELECT create_hypertable(
+    name, by, chunk_time_interval => width, create_default_indexes => false, migrate_data => true)
+FROM (VALUES
+    ('usage_days'::regclass, 'day', interval '7 days'),
+    ('usage_months', 'month', interval '60 days'),
+    ('usage_summary', 'day', interval '28 days'),
+    ('hourly_node_rows', 'hour', interval '14 days'),
+    ('hourly_image_rows', 'hour', interval '14 days')
+) AS grown (name, by, width);
+
+-- In polls, of which one Hub has so many in a week by default.
+SELECT create_hypertable(
+    'observation_spans', 'block', chunk_time_interval => 2016, create_default_indexes => false,
+    migrate_data => true);
+
+CREATE FUNCTION compressed_tables() RETURNS TABLE (name name, segment_by text, order_by text)
+    LANGUAGE sql IMMUTABLE AS $$
+    VALUES
+        ('event_rows'::name, '', 'filed_at, id'),
+        ('hourly_image_rows', '', 'hour, description_id'),
+        ('hourly_node_rows', '', 'hour, node_id'),
+        ('observation_spans', 'block', 'user_id, first_poll'),
+        ('usage_days', '', 'server_id, day'),
+        ('usage_months', '', 'account_id, month'),
+        ('usage_summary', '', 'dimension, day')
+$$;
+
+COMMENT ON FUNCTION compressed_tables IS
+    'What is compressed, and how: by what rows are kept together and in which order.';
+
+-- Which chunks closed before a moment and are to be compressed: not at all yet, or again because
+-- rows came late. The licence may change, so it is asked each time.
+CREATE FUNCTION chunks_to_compress(before timestamptz)
+    RETURNS TABLE (chunk regclass, of_table name, closed_at timestamptz) LANGUAGE sql STABLE AS $$
+    SELECT chunk, name, closed_at
+    FROM (
+        SELECT
+            format('%I.%I', chunks.chunk_schema, chunks.chunk_name)::regclass AS chunk,
+            kept.name,
+            CASE WHEN chunks.range_end IS NOT NULL THEN chunks.range_end
+                -- a chunk of polls closes with the first poll after it
+                ELSE (SELECT at FROM polls WHERE id >= chunks.range_end_integer ORDER BY id LIMIT 1)
+            END AS closed_at
+        FROM compressed_tables() AS kept
+        JOIN timescaledb_information.chunks
+            ON chunks.hypertable_name = kept.name
+            AND format('%I.%I', chunks.hypertable_schema, chunks.hypertable_name)::regclass
+                = kept.name::text::regclass
+        JOIN _timescaledb_catalog.chunk AS known ON known.schema_name = chunks.chunk_schema
+            AND known.table_name = chunks.chunk_name
+        WHERE current_setting('timescaledb.license') = 'timescale'
+            AND (NOT chunks.is_compressed OR known.status & 8 <> 0)
+    ) AS open
+    WHERE closed_at <= before
+    ORDER BY closed_at, name
+$$;
+
+-- Runs as its owner: only who owns a table may compress its chunks.
+CREATE FUNCTION compress_chunks(before timestamptz, most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    due record;
+    done integer := 0;
+BEGIN
+    FOR due IN
+        SELECT * FROM chunks_to_compress(before)
+        JOIN compressed_tables() ON name = of_table
+        ORDER BY closed_at, name
+        LIMIT most
+    LOOP
+        IF NOT EXISTS (
+            SELECT FROM timescaledb_information.hypertables
+            WHERE hypertable_name = due.name
+                AND format('%I.%I', hypertable_schema, hypertable_name)::regclass
+                    = due.name::text::regclass
+                AND compression_enabled
+        ) THEN
+            EXECUTE format(
+                'ALTER TABLE %I SET (timescaledb.compress, timescaledb.compress_segmentby = %L,'
+                ' timescaledb.compress_orderby = %L)', due.name, due.segment_by, due.order_by);
+        END IF;
+        PERFORM compress_chunk(due.chunk);
+        done := done + 1;
+    END LOOP;
+    RETURN done;
+END
+$$;
+
+COMMENT ON FUNCTION compress_chunks IS
+    'Compresses at most so many chunks that closed before; gives how many.';
+
+CREATE FUNCTION uncompressed_from(before timestamptz) RETURNS timestamptz
+    LANGUAGE sql STABLE AS $$ SELECT min(closed_at) FROM chunks_to_compress(before) $$;
+
+COMMENT ON FUNCTION uncompressed_from IS
+    'When the first chunk closed that should be compressed and is not; NULL if none.';
