@@ -60,7 +60,21 @@ CREATE FUNCTION chunks_to_compress(before timestamptz)
         WHERE current_setting('timescaledb.license') = 'timescale'
             AND (NOT chunks.is_compressed OR known.status & 8 <> 0)
     ) AS open
-    WHERE closed_at <= before
+    CROSS JOIN LATERAL (
+        -- what is still to be counted there comes first
+        SELECT CASE
+            WHEN name IN ('hourly_image_rows', 'hourly_node_rows') THEN (
+                SELECT least(hourly_counted.before, min(hour))
+                FROM hourly_counted LEFT JOIN hourly_changed ON true
+                GROUP BY hourly_counted.before)
+            WHEN name IN ('usage_days', 'usage_months', 'usage_summary') THEN (
+                SELECT usage_midnight(least(usage_closed.before, min(day)))
+                FROM usage_closed LEFT JOIN usage_due ON true
+                GROUP BY usage_closed.before)
+            ELSE 'infinity'
+        END AS counted_until
+    ) AS counted
+    WHERE closed_at <= before AND closed_at <= counted_until
     ORDER BY closed_at, name
 $$;
 
