@@ -11,7 +11,7 @@ SELECT create_hypertable(
     name, by, chunk_time_interval => width, create_default_indexes => false, migrate_data => true)
 FROM (VALUES
     ('usage_days'::regclass, 'day', interval '7 days'),
-    ('usage_months', 'month', interval '60 days'),
+    ('usage_months', 'month', interval '30 days'),
     ('usage_summary', 'day', interval '28 days'),
     ('hourly_node_rows', 'hour', interval '14 days'),
     ('hourly_image_rows', 'hour', interval '14 days')
@@ -38,27 +38,31 @@ COMMENT ON FUNCTION compressed_tables IS
     'What is compressed, and how: by what rows are kept together and in which order.';
 
 -- Which chunks closed before a moment and are to be compressed: not at all yet, or again because
--- rows came late. The licence may change, so it is asked each time.
+-- rows came late. The licence may change, so it is asked each time. From the catalog itself: its
+-- views look at every chunk of the database.
 CREATE FUNCTION chunks_to_compress(before timestamptz)
     RETURNS TABLE (chunk regclass, of_table name, closed_at timestamptz) LANGUAGE sql STABLE AS $$
     SELECT chunk, name, closed_at
     FROM (
         SELECT
-            format('%I.%I', chunks.chunk_schema, chunks.chunk_name)::regclass AS chunk,
+            to_regclass(format('%I.%I', chunk.schema_name, chunk.table_name)) AS chunk,
             kept.name,
-            CASE WHEN chunks.range_end IS NOT NULL THEN chunks.range_end
+            CASE WHEN dimension.column_type = 'integer'::regtype
                 -- a chunk of polls closes with the first poll after it
-                ELSE (SELECT at FROM polls WHERE id >= chunks.range_end_integer ORDER BY id LIMIT 1)
+                THEN (SELECT at FROM polls WHERE id >= slice.range_end ORDER BY id LIMIT 1)
+                ELSE to_timestamp(slice.range_end / 1000000.0)
             END AS closed_at
         FROM compressed_tables() AS kept
-        JOIN timescaledb_information.chunks
-            ON chunks.hypertable_name = kept.name
-            AND format('%I.%I', chunks.hypertable_schema, chunks.hypertable_name)::regclass
-                = kept.name::text::regclass
-        JOIN _timescaledb_catalog.chunk AS known ON known.schema_name = chunks.chunk_schema
-            AND known.table_name = chunks.chunk_name
+        JOIN _timescaledb_catalog.hypertable ON hypertable.table_name = kept.name
+            AND to_regclass(format('%I.%I', hypertable.schema_name, hypertable.table_name))
+                = to_regclass(kept.name::text)
+        JOIN _timescaledb_catalog.chunk ON chunk.hypertable_id = hypertable.id
+            -- 1 is compressed, 8 that rows have come since
+            AND chunk.status & 9 <> 1
+        JOIN _timescaledb_catalog.chunk_constraint AS bound ON bound.chunk_id = chunk.id
+        JOIN _timescaledb_catalog.dimension_slice AS slice ON slice.id = bound.dimension_slice_id
+        JOIN _timescaledb_catalog.dimension ON dimension.id = slice.dimension_id
         WHERE current_setting('timescaledb.license') = 'timescale'
-            AND (NOT chunks.is_compressed OR known.status & 8 <> 0)
     ) AS open
     CROSS JOIN LATERAL (
         -- what is still to be counted there comes first
@@ -67,14 +71,20 @@ CREATE FUNCTION chunks_to_compress(before timestamptz)
                 SELECT least(hourly_counted.before, min(hour))
                 FROM hourly_counted LEFT JOIN hourly_changed ON true
                 GROUP BY hourly_counted.before)
-            WHEN name IN ('usage_days', 'usage_months', 'usage_summary') THEN (
-                SELECT usage_midnight(least(usage_closed.before, min(day)))
-                FROM usage_closed LEFT JOIN usage_due ON true
-                GROUP BY usage_closed.before)
+            WHEN name LIKE 'usage%' THEN (
+                SELECT CASE name
+                    WHEN 'usage_months' THEN date_trunc('month', counted_days.until, 'UTC')
+                    ELSE counted_days.until
+                END
+                FROM (
+                    SELECT usage_midnight(least(usage_closed.before, min(day))) AS until
+                    FROM usage_closed LEFT JOIN usage_due ON true
+                    GROUP BY usage_closed.before
+                ) AS counted_days)
             ELSE 'infinity'
         END AS counted_until
     ) AS counted
-    WHERE closed_at <= before AND closed_at <= counted_until
+    WHERE chunk IS NOT NULL AND closed_at <= before AND closed_at <= counted_until
     ORDER BY closed_at, name
 $$;
 
