@@ -169,6 +169,7 @@ class MetricsService(Settings):
         hub_secrets = self._hub_secrets()
         for hub in hub_secrets.hubs:
             metrics.know_hub(hub, clock)
+        homes = scraping.homes(database, metrics, hub_secrets.hubs, clock)
         return Wiring(
             prefix=prefix,
             hub_name=self.hub_name,
@@ -178,7 +179,9 @@ class MetricsService(Settings):
             max_body_bytes=self.max_body_bytes,
             database=database,
             metrics=metrics,
-            snapshots=scraping.snapshots(database, metrics, hub_secrets.hubs, data_dir, clock),
+            snapshots=scraping.snapshots(
+                database, metrics, hub_secrets.hubs, homes, data_dir, clock
+            ),
             pages=Pages(hub_url=f"{hub_host}{base_url.rstrip('/')}/hub/", prefix=prefix),
             hub_auth=hub_auth,
             security_headers=security_headers(hub_host),
@@ -189,6 +192,7 @@ class MetricsService(Settings):
             upkeeper=Upkeeper(database, metrics, rules=self._upkeep_rules(), clock=clock),
             checker=self._checker(database, metrics, clock),
             directory=self._directory(database, metrics, clock),
+            homes=homes,
         )
 
     def _directory(
