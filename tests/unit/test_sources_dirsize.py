@@ -41,8 +41,8 @@ SIZES = {
 }
 
 FEDERATED = b"""# TYPE dirsize_total_size_bytes untyped
-dirsize_total_size_bytes{directory="ann",instance="10.0.0.7:8000",job="a",namespace="prod"} 7 1795
-dirsize_total_size_bytes{directory="ann",instance="10.0.0.8:8000",job="a",namespace="prod"} 9 1795
+dirsize_total_size_bytes{directory="ann",instance="10.0.0.7:8000",job="a",namespace="prod"} 9 1795
+dirsize_total_size_bytes{directory="ann",instance="10.0.0.8:8000",job="a",namespace="prod"} 7 1795
 dirsize_total_size_bytes{directory="ann",instance="10.0.0.9:8000",job="a",namespace="staging"} 5 1
 """
 
