@@ -85,10 +85,7 @@ class HomeReader:
         if len(self._read) == len(set(self._source.urls)):
             # as old as the oldest of what is shown
             self._metrics.source_answered(SOURCE, min(at for _, at in self._read.values()))
-        store = self._database.store()
-        self._users = [
-            (hub, person.username) for hub in self._hubs for person in await store.people(hub)
-        ]
+        self._users = await self._database.store().reading.usernames(self._hubs)
         return not failed
 
     def homes(self) -> Homes:
