@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
+from tornado.httpclient import HTTPRequest, HTTPResponse
 
 from ..errors import SourceUnavailable
+from ..sources.web import NoAnswer, WebClient
 
 REMEMBERED_SECONDS: Final = 60.0
 """How long a token that was revoked may still be taken."""
@@ -44,7 +45,7 @@ class HubTokens:
         self._scope = scope
         self._seconds = seconds
         self._known: dict[str, tuple[float, Bearer | None]] = {}
-        self._http: AsyncHTTPClient | None = None
+        self._web = WebClient()
 
     async def holds_scope(self, token: str) -> bool | None:
         """Whether the token's bearer holds the scope; None for a token that the Hub does not know.
@@ -80,23 +81,13 @@ class HubTokens:
         return answer
 
     def close(self) -> None:
-        if self._http is not None:
-            self._http.close()
-            self._http = None
+        self._web.close()
 
     async def _ask(self, token: str) -> HTTPResponse:
-        if self._http is None:
-            self._http = AsyncHTTPClient(force_instance=True)
-        request = HTTPRequest(
-            self._url,
-            headers={"Authorization": f"Bearer {token}"},
-            connect_timeout=TIMEOUT_SECONDS,
-            request_timeout=TIMEOUT_SECONDS,
-            follow_redirects=False,
-        )
+        request = HTTPRequest(self._url, headers={"Authorization": f"Bearer {token}"})
         try:
-            return await self._http.fetch(request, raise_error=False)
-        except (HTTPClientError, OSError) as error:
+            return await self._web.fetch(request, timeout_seconds=TIMEOUT_SECONDS)
+        except NoAnswer as error:
             raise self._silent(str(error)) from error
 
     def _judged(self, answer: HTTPResponse) -> Bearer | None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
+from tornado.httpclient import HTTPRequest
 from tornado.httputil import HTTPInputError
 from traitlets import Float, List, Unicode
 from traitlets.config import LoggingConfigurable
@@ -18,6 +18,7 @@ from traitlets.config import LoggingConfigurable
 from .._private_files import read_secret
 from ..errors import ConfigurationError, SourceUnavailable
 from .dirsize import Sizes, read_sizes
+from .web import NoAnswer, WebClient
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 """What a hundred thousand directories take, with all that the exporter tells of each."""
@@ -53,7 +54,10 @@ class HomeSizes(LoggingConfigurable):
         30.0, min=0.1, help="Seconds until a request without a whole answer counts as failed."
     ).tag(config=True)
 
-    _http: AsyncHTTPClient | None = None
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # what is too long is noticed while it is read, and told as that
+        self._web = WebClient(max_body_size=2**62)
 
     @property
     def configured(self) -> bool:
@@ -85,23 +89,20 @@ class HomeSizes(LoggingConfigurable):
         request = HTTPRequest(
             quote(url, safe=_URL_CHARACTERS),
             headers=headers,
-            connect_timeout=self.timeout_seconds,
-            request_timeout=self.timeout_seconds,
-            # the token is for that address alone
-            follow_redirects=False,
             streaming_callback=take,
         )
-        response, fault = await self._fetch(request)
-        if len(body) > MAX_ANSWER_BYTES:
+        try:
+            response = await self._web.fetch(request, timeout_seconds=self.timeout_seconds)
+        except NoAnswer as error:
+            if len(body) > MAX_ANSWER_BYTES:
+                raise SourceUnavailable(
+                    f"{address}: found more than {MAX_ANSWER_BYTES} bytes; expected less; ask for "
+                    "dirsize_total_size_bytes alone, or for a part at each of several urls"
+                ) from None
             raise SourceUnavailable(
-                f"{address}: found an answer of more than {MAX_ANSWER_BYTES} bytes; expected less; "
-                "ask for dirsize_total_size_bytes alone, or for a part at each of several urls"
-            )
-        if response is None:
-            raise SourceUnavailable(
-                f"{address}: found {fault}; expected an answer within {self.timeout_seconds:g} "
+                f"{address}: found {error}; expected an answer within {self.timeout_seconds:g} "
                 "seconds; check that it runs and HomeSizes.urls"
-            )
+            ) from error
         if response.code != 200:
             raise SourceUnavailable(
                 f"{address}: found status {response.code}; expected 200; {_remedy(response.code)}"
@@ -114,9 +115,7 @@ class HomeSizes(LoggingConfigurable):
 
     def close(self) -> None:
         """Ends its connections."""
-        if self._http is not None:
-            self._http.close()
-            self._http = None
+        self._web.close()
 
     def _authorization(self) -> dict[str, str]:
         if not self.token_file:
@@ -129,17 +128,6 @@ class HomeSizes(LoggingConfigurable):
                 "correct HomeSizes.token_file"
             )
         return {"Authorization": f"Bearer {token}"}
-
-    async def _fetch(self, request: HTTPRequest) -> tuple[HTTPResponse | None, str]:
-        """The answer, or None and why there is none."""
-        if self._http is None:
-            # what is too long is noticed while it is read, and told as that
-            self._http = AsyncHTTPClient(force_instance=True, max_body_size=2**62)
-        try:
-            response = await self._http.fetch(request, raise_error=False)
-        except (HTTPClientError, OSError, ValueError) as error:
-            return None, _short(error)
-        return (None, _short(response.error)) if response.code == 599 else (response, "")
 
 
 def _usable(url: str) -> bool:
@@ -162,7 +150,3 @@ def _remedy(code: int) -> str:
     if 300 <= code < 400:
         return "put the address that it leads to into HomeSizes.urls"
     return "check HomeSizes.urls; its own log may say why"
-
-
-def _short(error: BaseException | None) -> str:
-    return " ".join(str(error or "nothing").split())[:200]

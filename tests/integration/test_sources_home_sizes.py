@@ -163,7 +163,7 @@ async def test_too_long_an_answer_is_not_read_to_its_end(
 
     exporter.fault = endless
     caplog.set_level(logging.CRITICAL, "tornado")
-    with pytest.raises(SourceUnavailable, match="more than 200000 bytes; expected less"):
+    with pytest.raises(SourceUnavailable, match="found more than 200000 bytes; expected less"):
         await source.read(exporter.url)
     await asyncio.wait_for(gone.wait(), 20)
     assert sent < 50_000_000
