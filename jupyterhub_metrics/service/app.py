@@ -169,6 +169,7 @@ class MetricsService(Settings):
         hub_secrets = self._hub_secrets()
         for hub in hub_secrets.hubs:
             metrics.know_hub(hub, clock)
+        rules = UpkeepRules.of_days(self.observation_retention_days)
         homes = scraping.homes(database, metrics, hub_secrets.hubs, clock)
         return Wiring(
             prefix=prefix,
@@ -189,7 +190,7 @@ class MetricsService(Settings):
             cursors=Cursors(secret),
             privacy=Privacy(self.pseudonyms),
             further_hubs=tuple(self.further_hubs),
-            upkeeper=Upkeeper(database, metrics, rules=self._upkeep_rules(), clock=clock),
+            upkeeper=Upkeeper(database, metrics, rules=rules, clock=clock),
             checker=self._checker(database, metrics, clock),
             directory=self._directory(database, metrics, clock),
             homes=homes,
@@ -204,10 +205,6 @@ class MetricsService(Settings):
             return None
         interval = timedelta(seconds=self.people_interval_seconds)
         return Directory(self.hub_name, database, metrics, graph, interval=interval, clock=clock)
-
-    def _upkeep_rules(self) -> UpkeepRules:
-        days = self.observation_retention_days
-        return UpkeepRules(keep_observations=timedelta(days=days) if days else None)
 
     def _checker(
         self, database: Database, metrics: Metrics, clock: Callable[[], datetime]
