@@ -20,7 +20,6 @@ from traitlets.config import catch_config_error
 
 from .._clock import utc_now
 from .._names import HUB_NAME_VARIABLE, SERVICE_NAME
-from .._private_files import read_secret
 from ..errors import ConfigurationError, MetricsError
 from ..sources.drift import Rules
 from ..sources.graph import MicrosoftGraph
@@ -29,7 +28,7 @@ from ..store import UpkeepRules
 from .api.cursors import Cursors
 from .auth import make_hub_auth
 from .checker import Checker, PodSource
-from .credentials import HubSecrets, read_key, read_token
+from .credentials import HubSecrets, api_token, read_key, read_token
 from .database import Database
 from .directory import Directory
 from .handlers.base import security_headers
@@ -212,9 +211,7 @@ class MetricsService(Settings):
         """The checks of what runs; None where they are switched off or the Hub cannot be asked."""
         interval = self.check_interval_seconds
         url = self.environment.get("JUPYTERHUB_API_URL")
-        token = self.environment.get("JUPYTERHUB_API_TOKEN") or read_secret(
-            self._secret("api_token")
-        )
+        token = api_token(Path(self.data_dir), self.environment)
         if not interval:
             log.warning("check_interval_seconds is 0; what was missed is not put right")
             return None
