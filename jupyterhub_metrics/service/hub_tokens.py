@@ -57,9 +57,7 @@ class HubTokens:
 
     def knows(self, token: str) -> bool:
         """Whether the Hub need not be asked."""
-        key = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
-        asked_at, _ = self._known.get(key, (-REMEMBERED_SECONDS, None))
-        return key in self._known and self._seconds() - asked_at < REMEMBERED_SECONDS
+        return self._remembered(_digest(token)) is not None
 
     async def bearer(self, token: str) -> Bearer | None:
         """Who holds the token; None for one that the Hub does not know.
@@ -68,11 +66,10 @@ class HubTokens:
         """
         if len(token) > MAX_TOKEN_CHARACTERS or not (token.isascii() and token.isprintable()):
             return None
-        key = hashlib.sha256(token.encode("ascii")).hexdigest()
-        now = self._seconds()
-        asked_at, answer = self._known.get(key, (-REMEMBERED_SECONDS, None))
-        if key in self._known and now - asked_at < REMEMBERED_SECONDS:
-            return answer
+        key, now = _digest(token), self._seconds()
+        remembered = self._remembered(key)
+        if remembered is not None:
+            return remembered[1]
         answer = self._judged(await self._ask(token))
         self._known.pop(key, None)
         if len(self._known) >= MAX_REMEMBERED:
@@ -82,6 +79,12 @@ class HubTokens:
 
     def close(self) -> None:
         self._web.close()
+
+    def _remembered(self, key: str) -> tuple[float, Bearer | None] | None:
+        """When the Hub was asked and what it said; None if that is too long ago or never was."""
+        known = self._known.get(key)
+        fresh = known is not None and self._seconds() - known[0] < REMEMBERED_SECONDS
+        return known if fresh else None
 
     async def _ask(self, token: str) -> HTTPResponse:
         request = HTTPRequest(self._url, headers={"Authorization": f"Bearer {token}"})
@@ -108,3 +111,8 @@ class HubTokens:
             f"the Hub does not say whose token it is: found {found} at {self._url}; expected its "
             "model of the user; check that it runs and JUPYTERHUB_API_URL"
         )
+
+
+def _digest(token: str) -> str:
+    """What stands for a token in memory."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
