@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from tornado.httpclient import HTTPRequest, HTTPResponse
 
 from ..errors import SourceUnavailable
+from ..model import moment_of
 from .web import NoAnswer, WebClient
 from .world import HubServer, HubView
 
@@ -273,5 +274,5 @@ def _servers(user: Mapping[str, Any]) -> list[HubServer]:
 def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    moment = moment_of(text)
     return moment.replace(tzinfo=moment.tzinfo or timezone.utc).astimezone(timezone.utc)
