@@ -24,6 +24,7 @@ SELECT
 FROM servers
 CROSS JOIN generate_series(0, 7) AS place;
 
+SELECT usage_follow_rows(array_agg(usage_days), 1) FROM usage_days GROUP BY day;
 UPDATE usage_closed SET before = '2025-12-31';
 DELETE FROM usage_due;
 ANALYZE;

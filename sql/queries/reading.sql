@@ -65,7 +65,84 @@ GROUP BY 1, 2;
 -- Of the Hubs $1 in [$2, $3): those who had some, or whose name has $4 in it; ordered by $5,
 -- ascending unless $6; after the sort key $7 of the user $8 of the Hub $9, whose person_id is $11;
 -- $10 at most. What is unknown sorts as least.
-WITH of_person AS MATERIALIZED (
+-- Of everyone only what they are ordered by is added up, all else of those on the page.
+WITH searched AS MATERIALIZED (
+    SELECT person.id AS person_id, person.hub, person.username
+    FROM servers AS person
+    WHERE $4::text IS NOT NULL
+        AND person.id = person.account_id
+        AND person.hub = ANY ($1::text[])
+        AND (strpos(lower(person.username), lower($4)) > 0
+            OR (person.hub, person.username) IN (
+                SELECT known.hub, known.username
+                FROM people_history AS known
+                WHERE known.valid_to IS NULL
+                    AND (strpos(lower(known.full_name), lower($4)) > 0
+                        OR strpos(lower(known.email), lower($4)) > 0)))
+),
+-- Each name of a column is compared once, and not for each row of usage. Microseconds as they are:
+-- whole numbers add up to the same whatever their order, which the next page relies on.
+weighed AS MATERIALIZED (
+    SELECT id, CASE $5::text
+        WHEN 'gib_hours' THEN memory_gib WHEN 'core_hours' THEN cores WHEN 'gpu_hours' THEN gpus
+        ELSE 1 END AS weight
+    FROM usage_resources
+),
+keys AS MATERIALIZED (
+    SELECT
+        server_id AS person_id,
+        sum(CASE (
+                SELECT CASE $5 WHEN 'starts' THEN 1 WHEN 'failures' THEN 2
+                    WHEN 'active_seconds' THEN 3 WHEN 'username' THEN 4 ELSE 0 END)
+            WHEN 0 THEN running * weight
+            WHEN 1 THEN starts
+            WHEN 2 THEN failures
+            WHEN 3 THEN active * weight
+            ELSE 0 END) AS key
+    FROM usage_totals($2::timestamptz, $3::timestamptz)
+    JOIN weighed ON weighed.id = description_id
+    WHERE $4 IS NULL OR server_id IN (SELECT searched.person_id FROM searched)
+    GROUP BY server_id
+),
+ordered AS MATERIALIZED (
+    SELECT
+        of_user.person_id,
+        CASE WHEN $5 = 'username' THEN of_user.username END AS by_username,
+        CASE WHEN $5 = 'username' THEN of_user.hub END AS by_hub,
+        CASE WHEN $6::boolean THEN -1 ELSE 1 END * coalesce(
+            key, CASE WHEN $5 IN ('active_seconds', 'gib_hours', 'core_hours', 'gpu_hours')
+                THEN -1 ELSE 0 END) AS sort_key
+    FROM (
+        SELECT keys.person_id, person.hub, person.username, keys.key
+        FROM servers AS person
+        LEFT JOIN keys ON keys.person_id = person.id
+        -- said so that the planner, which expects few, joins all at once
+        WHERE $4 IS NULL AND person.hub = ANY ($1) AND coalesce(keys.person_id, 0) <> 0
+        UNION ALL
+        SELECT searched.person_id, searched.hub, searched.username, keys.key
+        FROM searched
+        LEFT JOIN keys ON keys.person_id = searched.person_id
+    ) AS of_user
+),
+page AS MATERIALIZED (
+    SELECT *
+    FROM ordered
+    WHERE $7::double precision IS NULL
+        OR sort_key > $7
+        OR (sort_key = $7 AND CASE
+            WHEN $5 = 'username' AND $6 THEN (by_username, by_hub) < ($8::text, $9::text)
+            WHEN $5 = 'username' THEN (by_username, by_hub) > ($8, $9)
+            ELSE person_id > $11::integer END)
+    ORDER BY
+        sort_key,
+        CASE WHEN $6 THEN by_username END DESC,
+        CASE WHEN $6 THEN by_hub END DESC,
+        CASE WHEN NOT $6 THEN by_username END,
+        CASE WHEN NOT $6 THEN by_hub END,
+        person_id
+    LIMIT $10
+),
+of_page AS MATERIALIZED (
     SELECT
         server_id AS person_id,
         sum(running::double precision) / 1000000 AS seconds,
@@ -77,81 +154,36 @@ WITH of_person AS MATERIALIZED (
         sum(failures) AS failures
     FROM usage_totals($2::timestamptz, $3::timestamptz)
     JOIN usage_resources AS requested ON requested.id = description_id
+    WHERE server_id = ANY (ARRAY(SELECT page.person_id FROM page))
     GROUP BY server_id
-),
-of_user AS MATERIALIZED (
-    SELECT
-        person.hub,
-        person.username,
-        coalesce(seconds, 0) AS seconds,
-        active_seconds,
-        gib_hours,
-        core_hours,
-        gpu_hours,
-        coalesce(starts, 0) AS starts,
-        coalesce(failures, 0) AS failures,
-        person.id AS person_id
-    FROM servers AS person
-    LEFT JOIN of_person ON of_person.person_id = person.id
-    WHERE person.id = person.account_id
-        AND person.hub = ANY ($1::text[])
-        AND (($4::text IS NULL AND of_person.person_id IS NOT NULL)
-            OR strpos(lower(person.username), lower($4)) > 0
-            OR (person.hub, person.username) IN (
-                SELECT known.hub, known.username
-                FROM people_history AS known
-                WHERE known.valid_to IS NULL
-                    AND (strpos(lower(known.full_name), lower($4)) > 0
-                        OR strpos(lower(known.email), lower($4)) > 0)))
-),
-ordered AS (
-    SELECT
-        of_user.*,
-        CASE WHEN $6::boolean THEN -1 ELSE 1 END * CASE $5::text
-            WHEN 'seconds' THEN seconds
-            WHEN 'active_seconds' THEN coalesce(active_seconds, -1)
-            WHEN 'gib_hours' THEN coalesce(gib_hours, -1)
-            WHEN 'core_hours' THEN coalesce(core_hours, -1)
-            WHEN 'gpu_hours' THEN coalesce(gpu_hours, -1)
-            WHEN 'starts' THEN starts
-            WHEN 'failures' THEN failures
-            ELSE 0
-        END AS sort_key
-    FROM of_user
-),
-page AS (
-    SELECT *
-    FROM ordered
-    WHERE $7::double precision IS NULL
-        OR sort_key > $7
-        OR (sort_key = $7 AND CASE
-            WHEN $5 = 'username' AND $6 THEN (username, hub) < ($8::text, $9::text)
-            WHEN $5 = 'username' THEN (username, hub) > ($8, $9)
-            ELSE person_id > $11::integer END)
-    ORDER BY
-        sort_key,
-        CASE WHEN $5 = 'username' AND $6 THEN username END DESC,
-        CASE WHEN $5 = 'username' AND $6 THEN hub END DESC,
-        CASE WHEN $5 = 'username' AND NOT $6 THEN username END,
-        CASE WHEN $5 = 'username' AND NOT $6 THEN hub END,
-        person_id
-    LIMIT $10
 )
 SELECT
-    page.*,
+    person.hub,
+    person.username,
+    coalesce(seconds, 0) AS seconds,
+    active_seconds,
+    gib_hours,
+    core_hours,
+    gpu_hours,
+    coalesce(starts, 0) AS starts,
+    coalesce(failures, 0) AS failures,
+    page.person_id,
+    page.sort_key,
     known.full_name,
     known.department,
-    (SELECT count(*) FROM of_user) AS total
+    (SELECT count(*) FROM ordered) AS total
 FROM page
+JOIN servers AS person ON person.id = page.person_id
+LEFT JOIN of_page ON of_page.person_id = page.person_id
 LEFT JOIN people_history AS known
-    ON known.hub = page.hub AND known.username = page.username AND known.valid_to IS NULL
+    ON known.hub = person.hub AND known.username = person.username AND known.valid_to IS NULL
 ORDER BY
-    sort_key,
-    CASE WHEN $5 = 'username' AND $6 THEN page.username END DESC,
-    CASE WHEN $5 = 'username' AND $6 THEN page.hub END DESC,
-    CASE WHEN $5 = 'username' AND NOT $6 THEN page.username END,
-    CASE WHEN $5 = 'username' AND NOT $6 THEN page.hub END,
-    person_id;
+    page.sort_key,
+    CASE WHEN $6 THEN by_username END DESC,
+    CASE WHEN $6 THEN by_hub END DESC,
+    CASE WHEN NOT $6 THEN by_username END,
+    CASE WHEN NOT $6 THEN by_hub END,
+    page.person_id;
 
 -- name: sessions_of_user_page
 -- A page of one user's sessions, newest first.
