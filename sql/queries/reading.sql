@@ -65,7 +65,7 @@ GROUP BY 1, 2;
 -- Of the Hubs $1 in [$2, $3): those who had some, or whose name has $4 in it; ordered by $5,
 -- ascending unless $6; after the sort key $7 of the user $8 of the Hub $9, whose person_id is $11;
 -- $10 at most. What is unknown sorts as least.
--- Of everyone only what they are ordered by is added up, all else of those on the page.
+-- Names of those on the page alone.
 WITH searched AS MATERIALIZED (
     SELECT person.id AS person_id, person.hub, person.username
     FROM servers AS person
@@ -80,27 +80,18 @@ WITH searched AS MATERIALIZED (
                     AND (strpos(lower(known.full_name), lower($4)) > 0
                         OR strpos(lower(known.email), lower($4)) > 0)))
 ),
--- Each name of a column is compared once, and not for each row of usage. Microseconds as they are:
--- whole numbers add up to the same whatever their order, which the next page relies on.
-weighed AS MATERIALIZED (
-    SELECT id, CASE $5::text
-        WHEN 'gib_hours' THEN memory_gib WHEN 'core_hours' THEN cores WHEN 'gpu_hours' THEN gpus
-        ELSE 1 END AS weight
-    FROM usage_resources
-),
-keys AS MATERIALIZED (
+of_person AS MATERIALIZED (
     SELECT
         server_id AS person_id,
-        sum(CASE (
-                SELECT CASE $5 WHEN 'starts' THEN 1 WHEN 'failures' THEN 2
-                    WHEN 'active_seconds' THEN 3 WHEN 'username' THEN 4 ELSE 0 END)
-            WHEN 0 THEN running * weight
-            WHEN 1 THEN starts
-            WHEN 2 THEN failures
-            WHEN 3 THEN active * weight
-            ELSE 0 END) AS key
+        sum(running::double precision) / 1000000 AS seconds,
+        sum(active::double precision) / 1000000 AS active_seconds,
+        sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
+        sum(running / 3600000000.0::double precision * cores) AS core_hours,
+        sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
+        sum(starts) AS starts,
+        sum(failures) AS failures
     FROM usage_totals($2::timestamptz, $3::timestamptz)
-    JOIN weighed ON weighed.id = description_id
+    JOIN usage_resources AS requested ON requested.id = description_id
     WHERE $4 IS NULL OR server_id IN (SELECT searched.person_id FROM searched)
     GROUP BY server_id
 ),
@@ -109,20 +100,25 @@ ordered AS MATERIALIZED (
         of_user.person_id,
         CASE WHEN $5 = 'username' THEN of_user.username END AS by_username,
         CASE WHEN $5 = 'username' THEN of_user.hub END AS by_hub,
-        CASE WHEN $6::boolean THEN -1 ELSE 1 END * coalesce(
-            key, CASE WHEN $5 IN ('active_seconds', 'gib_hours', 'core_hours', 'gpu_hours')
-                THEN -1 ELSE 0 END) AS sort_key
+        CASE WHEN $6::boolean THEN -1 ELSE 1 END * CASE $5::text
+            WHEN 'seconds' THEN coalesce(seconds, 0)
+            WHEN 'active_seconds' THEN coalesce(active_seconds, -1)
+            WHEN 'gib_hours' THEN coalesce(gib_hours, -1)
+            WHEN 'core_hours' THEN coalesce(core_hours, -1)
+            WHEN 'gpu_hours' THEN coalesce(gpu_hours, -1)
+            WHEN 'starts' THEN coalesce(starts, 0)
+            WHEN 'failures' THEN coalesce(failures, 0)
+            ELSE 0
+        END AS sort_key
     FROM (
-        SELECT keys.person_id, person.hub, person.username, keys.key
+        SELECT person.id AS person_id, person.hub, person.username
         FROM servers AS person
-        LEFT JOIN keys ON keys.person_id = person.id
-        -- said so that the planner, which expects few, joins all at once
-        WHERE $4 IS NULL AND person.hub = ANY ($1) AND coalesce(keys.person_id, 0) <> 0
+        WHERE $4 IS NULL AND person.hub = ANY ($1)
         UNION ALL
-        SELECT searched.person_id, searched.hub, searched.username, keys.key
-        FROM searched
-        LEFT JOIN keys ON keys.person_id = searched.person_id
+        SELECT searched.person_id, searched.hub, searched.username FROM searched
     ) AS of_user
+    LEFT JOIN of_person ON of_person.person_id = of_user.person_id
+    WHERE $4 IS NOT NULL OR of_person.person_id IS NOT NULL
 ),
 page AS MATERIALIZED (
     SELECT *
@@ -141,21 +137,6 @@ page AS MATERIALIZED (
         CASE WHEN NOT $6 THEN by_hub END,
         person_id
     LIMIT $10
-),
-of_page AS MATERIALIZED (
-    SELECT
-        server_id AS person_id,
-        sum(running::double precision) / 1000000 AS seconds,
-        sum(active::double precision) / 1000000 AS active_seconds,
-        sum(running / 3600000000.0::double precision * memory_gib) AS gib_hours,
-        sum(running / 3600000000.0::double precision * cores) AS core_hours,
-        sum(running / 3600000000.0::double precision * gpus) AS gpu_hours,
-        sum(starts) AS starts,
-        sum(failures) AS failures
-    FROM usage_totals($2::timestamptz, $3::timestamptz)
-    JOIN usage_resources AS requested ON requested.id = description_id
-    WHERE server_id = ANY (ARRAY(SELECT page.person_id FROM page))
-    GROUP BY server_id
 )
 SELECT
     person.hub,
@@ -174,7 +155,7 @@ SELECT
     (SELECT count(*) FROM ordered) AS total
 FROM page
 JOIN servers AS person ON person.id = page.person_id
-LEFT JOIN of_page ON of_page.person_id = page.person_id
+LEFT JOIN of_person ON of_person.person_id = page.person_id
 LEFT JOIN people_history AS known
     ON known.hub = person.hub AND known.username = person.username AND known.valid_to IS NULL
 ORDER BY
