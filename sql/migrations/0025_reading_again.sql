@@ -410,9 +410,7 @@ BEGIN
         SELECT
             greatest(swept.bucket, since), swept.value, swept.users, swept.servers,
             swept.seconds / 3600
-        FROM panel_swept(
-            tstzmultirange(tstzrange(since, ends)), bounds, clocks, widths, by_dimension, hubs
-        ) AS swept;
+        FROM usage_sweep(since, ends, bounds, clocks, widths, by_dimension, hubs) AS swept;
         RETURN;
     END IF;
     RETURN QUERY
