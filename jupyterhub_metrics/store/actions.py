@@ -60,7 +60,7 @@ async def compress(dsn: str) -> int:
             "full licence; nothing was changed"
         )
     else:
-        _print(f"compressed {done.chunks} chunks of events")
+        _print(f"compressed {done.chunks} chunks")
     return 0
 
 

@@ -49,7 +49,7 @@ async def compress(dsn: str, now: datetime, begin: Begin) -> Compression:
         schema, _ = await prepare(connection, "never")
         if schema.capabilities.engine != "timescale":
             return Compression(schema.capabilities, None)
-        chunks = await _work_off(connection, _DUTIES["event_compression"], now, begin)
+        chunks = await _work_off(connection, _DUTIES["compression"], now, begin)
         return Compression(schema.capabilities, chunks)
 
 
