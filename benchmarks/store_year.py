@@ -164,7 +164,7 @@ async def upkeep_rounds(dsn: str, until: datetime) -> None:
         one = time.perf_counter() - began, processor_seconds(pid) - used
         took.append(one)
         name = " and ".join(name for name, pieces in found.done.items() if pieces)
-        longest[name] = max(longest.get(name, one), one, key=lambda two: two[1])
+        longest[name] = max(longest.get(name, one), one, key=lambda two: two[::-1])
         if not name:
             break
     clock, processor = zip(*took, strict=True)

@@ -6,7 +6,7 @@ and UnknownZone for a time zone that the database does not know.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
@@ -15,10 +15,9 @@ from uuid import UUID
 import asyncpg
 
 from ..model import Session
+from .queries import Fetch
 from .resources import Measured, Overasking, measured_of
 from .rows import session_of
-
-Fetch = Callable[..., Awaitable[Sequence[asyncpg.Record]]]
 
 Dimension = Literal["user", "group", "server", "profile", "image", "node", "hub"]
 SummarisedDimension = Literal["hub", "node", "image", "profile"]

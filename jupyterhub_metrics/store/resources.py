@@ -6,15 +6,13 @@ Measured by samplers, joined to sessions when read: nothing here is billed.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-
-Fetch = Callable[..., Awaitable[Sequence[asyncpg.Record]]]
+from .queries import Fetch
 
 
 @dataclass(frozen=True)
