@@ -154,7 +154,8 @@ CREATE FUNCTION usage_sweep(
             sum(turns.leaving) AS leaving,
             sum(sum(turns.users)) OVER along AS users,
             sum(sum(turns.servers)) OVER along AS servers,
-            coalesce(lead(turns.bucket) OVER along, width_bucket(usage_clock(until) - 1, clocks) + 1)
+            coalesce(
+                lead(turns.bucket) OVER along, width_bucket(usage_clock(until) - 1, clocks) + 1)
                 AS next_bucket
         FROM turns
         GROUP BY thing_key, turns.bucket
