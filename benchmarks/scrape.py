@@ -1,16 +1,17 @@
 """What a scrape costs: its time with many running sessions, its memory, and what it takes from
 ingest.
 
-    python benchmarks/scrape.py [--sessions 10000] [--rounds 6] [--batches 40] [--users]
+    python benchmarks/scrape.py [--sessions 10000] [--rounds 20] [--batches 20] [--users]
                                 [--answer-seconds 5]
 
 Starts the real service as a process of its own over the embedded PostgreSQL, with a snapshot every
 5 seconds; posts the starts of as many servers (on 200 nodes, with 10 images and 8 profiles) and
 waits until a scrape shows them. Then it scrapes, plainly and gzipped, and compares the counts of
 executed statements before and after, which must not differ but for what the service does by
-itself. At last it posts batches of 100 events in rounds, every other one with 10 scrapes a second
-beside, and gives the ratio of the two rates: the whole run in one process' life, so that the
-machine's mood meets both alike. ``--users`` shows users one by one too; ``--answer-seconds 0``
+itself. At last it posts batches of 100 events in pairs of rounds, one of each with 10 scrapes a
+second beside, and gives the ratio of the two rates: the whole run in one process' life, so that the
+machine's mood meets both alike, and which round of a pair comes first by dice, so that snapshots,
+which come at an interval, do too. ``--users`` shows users one by one too; ``--answer-seconds 0``
 renders each answer anew.
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import signal
 import socket
 import statistics
@@ -30,6 +32,7 @@ import zlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
@@ -42,18 +45,21 @@ SCRAPES_PER_SECOND = 10
 SNAPSHOT = ("open_sessions", "active_users", "database_size", "members_now", "users_and_requests")
 
 SCRAPER = f"""
-import http.client, sys, time, urllib.parse
-url = urllib.parse.urlsplit(sys.argv[1])
-headers = {{
-    "Authorization": "Bearer " + sys.argv[2],
-    "Accept": "application/openmetrics-text; version=1.0.0",
-    "Accept-Encoding": "gzip",
-}}
-connection = http.client.HTTPConnection(url.hostname, url.port)
+import socket, sys, time
+host, port, request = sys.argv[1], int(sys.argv[2]), sys.stdin.buffer.read()
+connection = socket.create_connection((host, port))
+answer = bytearray(2**22)
 while True:
     next_at = time.perf_counter() + 1 / {SCRAPES_PER_SECOND}
-    connection.request("GET", url.path, headers=headers)
-    connection.getresponse().read()
+    connection.sendall(request)
+    got = connection.recv_into(answer)
+    while (head := answer.find(b"\\r\\n\\r\\n", 0, got)) < 0:
+        got += connection.recv_into(memoryview(answer)[got:])
+    lines = bytes(answer[:head]).lower().split(b"\\r\\n")
+    [length] = [line[15:] for line in lines if line.startswith(b"content-length:")]
+    assert b" 200 " in lines[0] and b"content-encoding: gzip" in lines
+    while got < head + 4 + int(length):
+        got += connection.recv_into(memoryview(answer)[got:])
     time.sleep(max(0.0, next_at - time.perf_counter()))
 """
 
@@ -137,9 +143,25 @@ class Service:
         return [line for line in text.splitlines() if line.startswith(prefix)]
 
     def start_scraping(self) -> subprocess.Popen[bytes]:
-        """Scrapes in a process of its own, over one connection, as Prometheus does."""
-        token = self._secrets["metrics_token"]
-        return subprocess.Popen([sys.executable, "-c", SCRAPER, self._url + "metrics", token])
+        """Scrapes in a process of its own, over one connection, as Prometheus does, and with as
+        little work as that can be done: what the scraper needs is not the service's."""
+        url = urlsplit(self._url)
+        request = "\r\n".join(
+            (
+                f"GET {url.path}metrics HTTP/1.1",
+                f"Host: {url.netloc}",
+                f"Authorization: Bearer {self._secrets['metrics_token']}",
+                "Accept: application/openmetrics-text; version=1.0.0",
+                "Accept-Encoding: gzip",
+                "\r\n",
+            )
+        )
+        command = [sys.executable, "-c", SCRAPER, str(url.hostname), str(url.port)]
+        scraper = subprocess.Popen(command, stdin=subprocess.PIPE)
+        assert scraper.stdin is not None
+        scraper.stdin.write(request.encode())
+        scraper.stdin.close()
+        return scraper
 
     def cpu_seconds(self) -> float:
         times = self.process.cpu_times()
@@ -193,6 +215,13 @@ async def time_scrapes(service: Service, count: int = 200) -> None:
     print(f"  {sorted(name for name in changed if name not in by_itself) or 'none'}")
 
 
+def in_pairs(rounds: int) -> Iterator[bool]:
+    """Whether each round is scraped: one of two that follow one another, by dice."""
+    dice = random.Random(1)
+    for _ in range(rounds):
+        yield from dice.sample((True, False), 2)
+
+
 async def compare_ingest(service: Service, sessions: int, rounds: int, count: int) -> None:
     took: dict[bool, list[float]] = {False: [], True: []}
     used = {False: 0.0, True: 0.0}
@@ -200,9 +229,7 @@ async def compare_ingest(service: Service, sessions: int, rounds: int, count: in
     scraper = service.start_scraping()
     try:
         await asyncio.sleep(1)
-        for number in range(2 * rounds):
-            # with, without, without, with: what grows meets both alike
-            scraped = number % 4 in (0, 3)
+        for scraped in in_pairs(rounds):
             scraper.send_signal(signal.SIGCONT if scraped else signal.SIGSTOP)
             bodies = batches(list(starts(50 * count, offset)), 100)
             offset += 50 * count
@@ -234,8 +261,8 @@ async def measure(service: Service, options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sessions", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--batches", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--batches", type=int, default=20)
     parser.add_argument("--users", action="store_true")
     parser.add_argument("--answer-seconds", type=float, default=5.0)
     options = parser.parse_args()
