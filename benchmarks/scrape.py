@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import signal
@@ -43,25 +44,6 @@ from jupyterhub_metrics.model import Event, session_id
 HUB = "bench"
 SCRAPES_PER_SECOND = 10
 SNAPSHOT = ("open_sessions", "active_users", "database_size", "members_now", "users_and_requests")
-
-SCRAPER = f"""
-import socket, sys, time
-host, port, request = sys.argv[1], int(sys.argv[2]), sys.stdin.buffer.read()
-connection = socket.create_connection((host, port))
-answer = bytearray(2**22)
-while True:
-    next_at = time.perf_counter() + 1 / {SCRAPES_PER_SECOND}
-    connection.sendall(request)
-    got = connection.recv_into(answer)
-    while (head := answer.find(b"\\r\\n\\r\\n", 0, got)) < 0:
-        got += connection.recv_into(memoryview(answer)[got:])
-    lines = bytes(answer[:head]).lower().split(b"\\r\\n")
-    [length] = [line[15:] for line in lines if line.startswith(b"content-length:")]
-    assert b" 200 " in lines[0] and b"content-encoding: gzip" in lines
-    while got < head + 4 + int(length):
-        got += connection.recv_into(memoryview(answer)[got:])
-    time.sleep(max(0.0, next_at - time.perf_counter()))
-"""
 
 
 def starts(count: int, offset: int) -> Iterator[Event]:
@@ -156,10 +138,11 @@ class Service:
                 "\r\n",
             )
         )
-        command = [sys.executable, "-c", SCRAPER, str(url.hostname), str(url.port)]
+        client, every = str(Path(__file__).with_name("light_client.py")), 1 / SCRAPES_PER_SECOND
+        command = [sys.executable, client, str(url.hostname), str(url.port), "1", "0", str(every)]
         scraper = subprocess.Popen(command, stdin=subprocess.PIPE)
         assert scraper.stdin is not None
-        scraper.stdin.write(request.encode())
+        scraper.stdin.write(json.dumps([request]).encode())
         scraper.stdin.close()
         return scraper
 
