@@ -130,6 +130,11 @@ class Asked:
             flush=True,
         )
 
+    async def busy(self) -> dict[int, float]:
+        """Seconds of the processor that each of the database's processes has used, by its id."""
+        pids = [row["pid"] for row in await self.watching.fetch(OTHERS)]
+        return {pid: store_year.processor_seconds(pid) for pid in pids}
+
     async def fetch(self, path: str) -> HTTPResponse:
         answer = await self.http.fetch(
             self.url + path,
@@ -152,12 +157,12 @@ class Asked:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
-        pids = [row["pid"] for row in await self.watching.fetch(OTHERS)]
-        busy = sum(map(store_year.processor_seconds, pids))
+        # connections that are opened meanwhile count from their beginning
+        before = await self.busy()
         used = time.process_time()
         told, _ = await client.communicate(json.dumps(requests).encode())
         used = time.process_time() - used
-        busy = sum(map(store_year.processor_seconds, pids)) - busy
+        busy = sum(then - before.get(pid, 0.0) for pid, then in (await self.busy()).items())
         took = json.loads(told)
         print(
             f"{len(took) / seconds:.0f} requests a second of {len(paths)} addresses, answered "
