@@ -60,24 +60,29 @@ def calendar_of(seconds_by_day: Mapping[date, float], until: datetime, zone: str
     """The calendar that ends at ``until``; a day that is missing has no seconds."""
     last = _last_day(until, zone)
     empty = _empty_calendar(last)
-    first = empty.days[0].day
-    days, marks = list(empty.days), list(empty.squares)
+    days, marks = list(empty.days), list(empty.marks)
+    first, busiest, most = days[0].day, 0, 0.0
     for day, seconds in seconds_by_day.items():
         number = (day - first).days
-        if seconds and 0 <= number < len(days):
-            days[number] = used = _day(first, number, seconds)
-            marks[number] = _square(used)
-    most = max(days, key=_seconds_of)
-    told = f"; the most on {most.day.isoformat()}, {_amount(most.seconds)}" if most.seconds else ""
+        if not seconds or not 0 <= number < len(days):
+            continue
+        words, level = f"{day.isoformat()}: {duration_in_words(seconds)}", _level(seconds)
+        days[number] = Day(day, seconds, *divmod(number, 7), level, words)
+        marks[number] = f'{empty.squares[number]}{level}"><title>{words}</title></rect>'
+        if seconds > most or (seconds == most and number < busiest):
+            busiest, most = number, seconds
+    told = f"; the most on {days[busiest].words.replace(':', ',', 1)}" if most else ""
     words = f"Hours by day from {first.isoformat()} to {last.isoformat()}{told}"
     # numbers and words of ours
     return Calendar(tuple(days), empty.months, Markup("".join(marks)), words)  # noqa: S704
 
 
 class _Empty(NamedTuple):
-    """What all calendars that end on the same day have in common."""
+    """What all calendars that end on the same day have in common: days without use, their marks,
+    and how a mark of the day begins."""
 
     days: tuple[Day, ...]
+    marks: tuple[str, ...]
     squares: tuple[str, ...]
     months: tuple[tuple[int, str], ...]
 
@@ -85,26 +90,23 @@ class _Empty(NamedTuple):
 @lru_cache(maxsize=32)
 def _empty_calendar(last: date) -> _Empty:
     first = _first_monday(last)
-    days = tuple(_day(first, number, 0.0) for number in range((last - first).days + 1))
-    months = tuple(
+    days = []
+    for number in range((last - first).days + 1):
+        day = first + timedelta(days=number)
+        days.append(Day(day, 0.0, *divmod(number, 7), 0, f"{day.isoformat()}: nothing"))
+    squares = [
+        f'<rect x="{day.week * DAY_UNITS}" y="{16 + day.weekday * DAY_UNITS}" width="12" '
+        'height="12" rx="2" class="jhm-l'
+        for day in days
+    ]
+    marks = [
+        f'{square}0"><title>{day.words}</title></rect>'
+        for square, day in zip(squares, days, strict=True)
+    ]
+    months = [
         (day.week, day.day.strftime("%b")) for day in days if day.day.day <= 7 and not day.weekday
-    )
-    return _Empty(days, tuple(map(_square, days)), months)
-
-
-def _day(first: date, number: int, seconds: float) -> Day:
-    day = first + timedelta(days=number)
-    week, weekday = divmod(number, 7)
-    words = f"{day.isoformat()}: {_amount(seconds)}"
-    return Day(day, seconds, week, weekday, _level(seconds), words)
-
-
-def _square(day: Day) -> str:
-    _, _, week, weekday, level, words = day
-    return (
-        f'<rect x="{week * DAY_UNITS}" y="{16 + weekday * DAY_UNITS}" width="12" height="12" '
-        f'rx="2" class="jhm-l{level}"><title>{words}</title></rect>'
-    )
+    ]
+    return _Empty(tuple(days), tuple(marks), tuple(squares), tuple(months))
 
 
 class Bar(NamedTuple):
@@ -153,12 +155,10 @@ def timeline_of(
     now: datetime,
 ) -> Timeline:
     """``names`` are what the sessions' servers are called, in the order of ``sessions``."""
-    length = (until - since).total_seconds()
-    local = ZoneInfo(zone)
+    local, length = ZoneInfo(zone), until - since
 
     def place(moment: datetime) -> float:
-        share = (moment - since).total_seconds() / length
-        return round(min(max(share, 0.0), 1.0) * TIMELINE_UNITS, 2)
+        return _place((moment - since) / length)
 
     lanes: dict[str, list[Bar]] = {}
     for session, name in sorted(
@@ -172,16 +172,29 @@ def timeline_of(
             )
         )
     drawn = sorted(lanes.items())[:MAX_LANES]
-    days = (until - since).days
-    every = max(1, days // 31)
-    first = since.astimezone(local).date()
-    ticks = [place(in_zone(first + timedelta(days=n), zone)) for n in range(1, days + 1, every)]
     return Timeline(
         lanes=tuple((name, tuple(bars)) for name, bars in drawn),
-        ticks=tuple(tick for tick in ticks if 0 < tick < TIMELINE_UNITS),
+        ticks=_ticks(since, until, zone),
         hidden=len(lanes) - len(drawn),
         words=f"{len(sessions)} sessions on {len(lanes)} servers; the table below lists them",
     )
+
+
+def _place(share: float) -> float:
+    return round(min(max(share, 0.0), 1.0) * TIMELINE_UNITS, 2)
+
+
+@lru_cache(maxsize=32)
+def _ticks(since: datetime, until: datetime, zone: str) -> tuple[float, ...]:
+    """Where days begin: of all of them, or, in a long time, of about thirty."""
+    days = (until - since).days
+    first = since.astimezone(ZoneInfo(zone)).date()
+    begins = (
+        in_zone(first + timedelta(days=number), zone)
+        for number in range(1, days + 1, max(1, days // 31))
+    )
+    places = (_place((moment - since) / (until - since)) for moment in begins)
+    return tuple(place for place in places if 0 < place < TIMELINE_UNITS)
 
 
 def _session_words(session: Session | DrawnSession, name: str, zone: ZoneInfo) -> str:
@@ -192,14 +205,6 @@ def _session_words(session: Session | DrawnSession, name: str, zone: ZoneInfo) -
         return f"{name}, did not start at {began}"
     length = (session.ended_at - session.started_at).total_seconds()
     return f"{name}, from {began} for {duration_in_words(length)}"
-
-
-def _amount(seconds: float) -> str:
-    return duration_in_words(seconds) if seconds else "nothing"
-
-
-def _seconds_of(day: Day) -> float:
-    return day.seconds
 
 
 def _level(seconds: float) -> int:

@@ -64,7 +64,7 @@ class Reading:
         rows = await self._fetch(
             "usage_days_of_user", hub, username, since, until, resources_since, zone
         )
-        return [DayRow(*row.values()) for row in rows]
+        return [DayRow(*row) for row in rows]
 
     async def usage_of_group(
         self, hub: str, group: str, window: Window, by: Dimension
