@@ -28,7 +28,7 @@ class SchemaMismatch(MetricsError):
 
 
 class SourceUnavailable(MetricsError):
-    """The Hub's REST API or the cluster did not answer, or not with all that was asked for."""
+    """The Hub's REST API, the cluster or another source gave no answer, or not all of one."""
 
 
 class BackupRefused(MetricsError):

@@ -95,6 +95,12 @@ def isoformat(moment: datetime) -> str:
     return utc.isoformat(timespec="microseconds") + "Z"
 
 
+def moment_of(text: str) -> datetime:
+    """The moment that RFC 3339 names; naive where it names no zone. Raises ValueError."""
+    # before Python 3.11 fromisoformat knows no Z
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
 @dataclass(frozen=True)
 class Event:
     """Something that happened to a session, or a request that never became one.

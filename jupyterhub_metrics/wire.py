@@ -19,6 +19,7 @@ from .model import (
     SOURCES,
     Event,
     canonical,
+    moment_of,
     session_id,
 )
 
@@ -186,8 +187,7 @@ def _moment(raw: dict[str, Any], name: str) -> datetime | None:
     if value is None:
         return None
     try:
-        # Python 3.10 reads no "Z"
-        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        moment = moment_of(value)
     except (ValueError, AttributeError, TypeError):
         raise MalformedEvent(
             name, f"found {str(value)[:60]!r}; expected an RFC 3339 date and time"

@@ -26,6 +26,7 @@ ON_BOTH = {
     "test_store_active_hours",
     "test_store_activity",
     "test_store_backup",
+    "test_store_compression",
     "test_store_documented",
     "test_store_fold",
     "test_store_migrations",

@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ scrape_configs:
   - job_name: jupyterhub-metrics
     metrics_path: {path}
     {authorization}
-    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+    static_configs: [{{targets: ["127.0.0.1:{port}"], labels: {labels}}}]
 """
 
 
@@ -31,7 +31,7 @@ class Prometheus:
     """``wait_for`` gives the samples of a query once there are as many as wanted."""
 
     def __init__(self, url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-        self._url = url
+        self.url = url
         self._process = process
         self._log = log
         self._http = AsyncHTTPClient(force_instance=True)
@@ -40,7 +40,7 @@ class Prometheus:
         """The data of an answer; None while there is none."""
         try:
             answer = await self._http.fetch(
-                f"{self._url}/api/v1/{path}?{urlencode(parameters)}", raise_error=False
+                f"{self.url}/api/v1/{path}?{urlencode(parameters)}", raise_error=False
             )
         except OSError:
             return None
@@ -71,13 +71,23 @@ class Prometheus:
 
 @asynccontextmanager
 async def prometheus_of(
-    folder: Path, port: int, path: str, token_file: Path | None
+    folder: Path,
+    port: int,
+    path: str,
+    token_file: Path | None,
+    labels: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Prometheus]:
-    """A Prometheus in this folder with our rules, ended at the end."""
+    """A Prometheus in this folder with our rules, ended at the end; ``labels`` it adds itself."""
     authorization = f"authorization: {{credentials_file: {token_file}}}" if token_file else ""
     config = folder / "prometheus.yml"
     config.write_text(
-        _CONFIG.format(rules=RULES, path=path, port=port, authorization=authorization)
+        _CONFIG.format(
+            rules=RULES,
+            path=path,
+            port=port,
+            authorization=authorization,
+            labels=json.dumps(dict(labels or {})),
+        )
     )
     own_port, log = free_port(), folder / "prometheus.log"
     with log.open("wb") as output:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .._private_files import write_private
 from ..errors import ConfigurationError
-from ..model import isoformat
+from ..model import isoformat, moment_of
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,7 @@ class DemoFolder:
         """What earlier starts have simulated completely; None if nothing, or nothing readable."""
         try:
             raw = json.loads(self._history.read_text())
-            # Python 3.10 reads no "Z"
-            since, until = (
-                datetime.fromisoformat(raw[name].replace("Z", "+00:00"))
-                for name in ("since", "until")
-            )
+            since, until = moment_of(raw["since"]), moment_of(raw["until"])
             return Filled(int(raw["seed"]), int(raw["users"]), since, until)
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             # sending the past once more changes nothing, so a lost note costs only time

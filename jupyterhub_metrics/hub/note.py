@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..model import isoformat
+from ..model import isoformat, moment_of
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,9 @@ def note_from_row(row: tuple[Any, ...]) -> Note:
         username=username,
         current_username=current,
         server_name=server_name,
-        started_at=_moment(started),
+        started_at=moment_of(started),
         ready=bool(ready),
         stopping_by=by,
-        alive_at=_moment(alive),
-        gone_at=None if gone is None else _moment(gone),
+        alive_at=moment_of(alive),
+        gone_at=None if gone is None else moment_of(gone),
     )
-
-
-def _moment(text: str) -> datetime:
-    # Python 3.10 reads no "Z"
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -20,7 +20,6 @@ from traitlets.config import catch_config_error
 
 from .._clock import utc_now
 from .._names import HUB_NAME_VARIABLE, SERVICE_NAME
-from .._private_files import read_secret
 from ..errors import ConfigurationError, MetricsError
 from ..sources.drift import Rules
 from ..sources.graph import MicrosoftGraph
@@ -29,7 +28,7 @@ from ..store import UpkeepRules
 from .api.cursors import Cursors
 from .auth import make_hub_auth
 from .checker import Checker, PodSource
-from .credentials import HubSecrets, read_key, read_token
+from .credentials import HubSecrets, api_token, read_key, read_token
 from .database import Database
 from .directory import Directory
 from .handlers.base import security_headers
@@ -169,6 +168,8 @@ class MetricsService(Settings):
         hub_secrets = self._hub_secrets()
         for hub in hub_secrets.hubs:
             metrics.know_hub(hub, clock)
+        rules = UpkeepRules.of_days(self.observation_retention_days)
+        homes = scraping.homes(database, metrics, hub_secrets.hubs, clock)
         return Wiring(
             prefix=prefix,
             hub_name=self.hub_name,
@@ -178,7 +179,9 @@ class MetricsService(Settings):
             max_body_bytes=self.max_body_bytes,
             database=database,
             metrics=metrics,
-            snapshots=scraping.snapshots(database, metrics, hub_secrets.hubs, data_dir, clock),
+            snapshots=scraping.snapshots(
+                database, metrics, hub_secrets.hubs, homes, data_dir, clock
+            ),
             pages=Pages(hub_url=f"{hub_host}{base_url.rstrip('/')}/hub/", prefix=prefix),
             hub_auth=hub_auth,
             security_headers=security_headers(hub_host),
@@ -186,9 +189,10 @@ class MetricsService(Settings):
             cursors=Cursors(secret),
             privacy=Privacy(self.pseudonyms),
             further_hubs=tuple(self.further_hubs),
-            upkeeper=Upkeeper(database, metrics, rules=self._upkeep_rules(), clock=clock),
+            upkeeper=Upkeeper(database, metrics, rules=rules, clock=clock),
             checker=self._checker(database, metrics, clock),
             directory=self._directory(database, metrics, clock),
+            homes=homes,
         )
 
     def _directory(
@@ -201,19 +205,13 @@ class MetricsService(Settings):
         interval = timedelta(seconds=self.people_interval_seconds)
         return Directory(self.hub_name, database, metrics, graph, interval=interval, clock=clock)
 
-    def _upkeep_rules(self) -> UpkeepRules:
-        days = self.observation_retention_days
-        return UpkeepRules(keep_observations=timedelta(days=days) if days else None)
-
     def _checker(
         self, database: Database, metrics: Metrics, clock: Callable[[], datetime]
     ) -> Checker | None:
         """The checks of what runs; None where they are switched off or the Hub cannot be asked."""
         interval = self.check_interval_seconds
         url = self.environment.get("JUPYTERHUB_API_URL")
-        token = self.environment.get("JUPYTERHUB_API_TOKEN") or read_secret(
-            self._secret("api_token")
-        )
+        token = api_token(Path(self.data_dir), self.environment)
         if not interval:
             log.warning("check_interval_seconds is 0; what was missed is not put right")
             return None

@@ -9,18 +9,15 @@ from typing import Any, cast
 from jupyterhub.services.auth import HubOAuth, HubOAuthenticated, UserNotAllowed
 from tornado.web import HTTPError
 
-from .._private_files import read_secret
+from .credentials import api_token
 
 
 def make_hub_auth(data_dir: Path, environment: Mapping[str, str]) -> HubOAuth | None:
     """How pages ask the Hub who is visiting; None if this service has no token for the Hub.
 
-    The Hub hands the token over in the environment; a service that runs on its own reads it from
-    ``secrets/api_token``. All other settings are JupyterHub's own ``JUPYTERHUB_*`` variables.
+    All other settings are JupyterHub's own ``JUPYTERHUB_*`` variables.
     """
-    token = environment.get("JUPYTERHUB_API_TOKEN") or read_secret(
-        data_dir / "secrets" / "api_token"
-    )
+    token = api_token(data_dir, environment)
     if token is None:
         return None
     name = environment.get("JUPYTERHUB_SERVICE_NAME") or "jupyterhub-metrics"

@@ -43,6 +43,17 @@ def read_key(path: Path) -> bytes | None:
         ) from None
 
 
+def api_token(data_dir: Path, environment: Mapping[str, str]) -> str | None:
+    """The service's own token for the Hub's API; None if it has none.
+
+    The Hub hands it over in the environment; a service that runs on its own reads it from
+    ``secrets/api_token``. Raises ConfigurationError if that cannot be read.
+    """
+    return environment.get("JUPYTERHUB_API_TOKEN") or read_secret(
+        data_dir / "secrets" / "api_token"
+    )
+
+
 def same(found: str, expected: str) -> bool:
     """Whether two secrets are equal, in a time that does not depend on where they differ."""
     return hmac.compare_digest(found.encode("utf-8", "replace"), expected.encode("utf-8"))

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
+from tornado.httpclient import HTTPRequest, HTTPResponse
 
 from ..errors import SourceUnavailable
+from ..sources.web import NoAnswer, WebClient
 
 REMEMBERED_SECONDS: Final = 60.0
 """How long a token that was revoked may still be taken."""
@@ -44,7 +45,7 @@ class HubTokens:
         self._scope = scope
         self._seconds = seconds
         self._known: dict[str, tuple[float, Bearer | None]] = {}
-        self._http: AsyncHTTPClient | None = None
+        self._web = WebClient()
 
     async def holds_scope(self, token: str) -> bool | None:
         """Whether the token's bearer holds the scope; None for a token that the Hub does not know.
@@ -56,9 +57,7 @@ class HubTokens:
 
     def knows(self, token: str) -> bool:
         """Whether the Hub need not be asked."""
-        key = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
-        asked_at, _ = self._known.get(key, (-REMEMBERED_SECONDS, None))
-        return key in self._known and self._seconds() - asked_at < REMEMBERED_SECONDS
+        return self._remembered(_digest(token)) is not None
 
     async def bearer(self, token: str) -> Bearer | None:
         """Who holds the token; None for one that the Hub does not know.
@@ -67,11 +66,10 @@ class HubTokens:
         """
         if len(token) > MAX_TOKEN_CHARACTERS or not (token.isascii() and token.isprintable()):
             return None
-        key = hashlib.sha256(token.encode("ascii")).hexdigest()
-        now = self._seconds()
-        asked_at, answer = self._known.get(key, (-REMEMBERED_SECONDS, None))
-        if key in self._known and now - asked_at < REMEMBERED_SECONDS:
-            return answer
+        key, now = _digest(token), self._seconds()
+        remembered = self._remembered(key)
+        if remembered is not None:
+            return remembered[1]
         answer = self._judged(await self._ask(token))
         self._known.pop(key, None)
         if len(self._known) >= MAX_REMEMBERED:
@@ -80,23 +78,19 @@ class HubTokens:
         return answer
 
     def close(self) -> None:
-        if self._http is not None:
-            self._http.close()
-            self._http = None
+        self._web.close()
+
+    def _remembered(self, key: str) -> tuple[float, Bearer | None] | None:
+        """When the Hub was asked and what it said; None if that is too long ago or never was."""
+        known = self._known.get(key)
+        fresh = known is not None and self._seconds() - known[0] < REMEMBERED_SECONDS
+        return known if fresh else None
 
     async def _ask(self, token: str) -> HTTPResponse:
-        if self._http is None:
-            self._http = AsyncHTTPClient(force_instance=True)
-        request = HTTPRequest(
-            self._url,
-            headers={"Authorization": f"Bearer {token}"},
-            connect_timeout=TIMEOUT_SECONDS,
-            request_timeout=TIMEOUT_SECONDS,
-            follow_redirects=False,
-        )
+        request = HTTPRequest(self._url, headers={"Authorization": f"Bearer {token}"})
         try:
-            return await self._http.fetch(request, raise_error=False)
-        except (HTTPClientError, OSError) as error:
+            return await self._web.fetch(request, timeout_seconds=TIMEOUT_SECONDS)
+        except NoAnswer as error:
             raise self._silent(str(error)) from error
 
     def _judged(self, answer: HTTPResponse) -> Bearer | None:
@@ -117,3 +111,8 @@ class HubTokens:
             f"the Hub does not say whose token it is: found {found} at {self._url}; expected its "
             "model of the user; check that it runs and JUPYTERHUB_API_URL"
         )
+
+
+def _digest(token: str) -> str:
+    """What stands for a token in memory."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

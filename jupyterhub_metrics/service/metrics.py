@@ -42,11 +42,11 @@ REFUSALS = (
 )
 """Why a whole request was refused."""
 
-TASKS = ("database", "checker", "directory", "upkeep", "snapshots")
+TASKS = ("database", "checker", "directory", "homes", "upkeep", "snapshots")
 """Background tasks whose unexpected errors are counted."""
 
-SOURCES = ("hub_api", "pods", "graph", "database")
-"""What a check asks, and what a snapshot is taken of."""
+SOURCES = ("hub_api", "pods", "graph", "home_sizes", "database")
+"""What a check and the tasks beside it ask, and what a snapshot is taken of."""
 
 SCRAPE_REFUSALS = ("no_token", "bad_token", "no_scope", "hub_unavailable")
 """Why a scrape was refused."""

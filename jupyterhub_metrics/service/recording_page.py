@@ -34,6 +34,7 @@ _SOURCES: Final = {
     "hub_api": "The Hub's REST API",
     "pods": "Pods of the cluster",
     "graph": "Microsoft Graph",
+    "home_sizes": "Sizes of homes",
     "database": "Readings of the database",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,13 +12,17 @@ from traitlets import Bool, Dict, Float, Integer, List, Unicode
 from traitlets.config import Configurable
 
 from ..errors import ConfigurationError
+from ..sources.home_sizes import HomeSizes
 from .database import Database
+from .homes import HomeReader
 from .hub_tokens import HubTokens
 from .listening import Address, address_of
 from .metrics import Metrics
 from .scrape_access import ScrapeAccess
 from .snapshots import Snapshots
 from .user_families import UserRules
+
+log = logging.getLogger(__name__)
 
 NAMESPACE_VARIABLES = ("NAMESPACE", "K8S_NAMESPACE")
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
@@ -92,6 +97,7 @@ class Scraping(Configurable):
         database: Database,
         metrics: Metrics,
         hubs: Sequence[str],
+        homes: HomeReader | None,
         data_dir: Path,
         clock: Callable[[], datetime],
     ) -> Snapshots:
@@ -102,9 +108,33 @@ class Scraping(Configurable):
             interval=timedelta(seconds=self.snapshot_interval_seconds),
             hubs=hubs,
             user_rules=self.user_rules() if self.user_series else None,
+            homes=homes,
             data_dir=data_dir,
             database_limit_bytes=self.database_limit_bytes or None,
             clock=clock,
+        )
+
+    def homes(
+        self,
+        database: Database,
+        metrics: Metrics,
+        hubs: Sequence[str],
+        clock: Callable[[], datetime],
+    ) -> HomeReader | None:
+        """What reads how large homes are; None where nobody is to be asked or users are not shown
+        one by one. Raises ConfigurationError."""
+        source = HomeSizes(parent=self.parent)
+        if not source.configured:
+            return None
+        if not self.user_series:
+            log.warning(
+                "found HomeSizes.urls while Scraping.user_series is off, so that no home is shown "
+                "or read; switch it on, or leave the addresses out"
+            )
+            return None
+        own_namespace = self.user_rules().namespace_of(self._hub_name)
+        return HomeReader(
+            database, metrics, source, hubs=hubs, own_namespace=own_namespace, clock=clock
         )
 
     def access(self, metrics_token: str | None, metrics: Metrics) -> ScrapeAccess:

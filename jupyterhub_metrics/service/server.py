@@ -90,6 +90,8 @@ class Server:
             self._tasks.append(_task("check", self.wiring.checker.run()))
         if self.wiring.directory is not None:
             self._tasks.append(_task("directory", self.wiring.directory.run()))
+        if self.wiring.homes is not None:
+            self._tasks.append(_task("homes", self.wiring.homes.run()))
         if self._open_address is not None:
             sockets = await take_port(self._open_address)
             self._open_http = HTTPServer(make_open_application(self.wiring))
@@ -118,6 +120,8 @@ class Server:
             await self.wiring.checker.close()
         if self.wiring.directory is not None:
             self.wiring.directory.close()
+        if self.wiring.homes is not None:
+            self.wiring.homes.close()
         await self.wiring.database.close()
 
 

@@ -19,6 +19,7 @@ from prometheus_client import Metric
 from ..errors import MetricsError
 from ..store import Present
 from .database import Database
+from .homes import HomeReader
 from .metrics import Metrics
 from .present_families import Disk, Seen, present_families
 from .user_families import UserRules, user_families
@@ -40,17 +41,19 @@ class Snapshots:
         interval: timedelta,
         hubs: Sequence[str],
         user_rules: UserRules | None,
+        homes: HomeReader | None = None,
         data_dir: Path,
         database_limit_bytes: int | None = None,
         clock: Callable[[], datetime],
     ) -> None:
         """``hubs`` have series from the first snapshot on; ``user_rules`` is None where users are
-        not shown one by one."""
+        not shown one by one, ``homes`` where nobody reads them."""
         self._database = database
         self._metrics = metrics
         self._interval = interval
         self._hubs = hubs
         self._user_rules = user_rules
+        self._homes = homes
         self._data_dir = data_dir
         self._database_limit_bytes = database_limit_bytes
         self._clock = clock
@@ -104,5 +107,8 @@ class Snapshots:
         families = await asyncio.to_thread(present_families, seen, self._hubs)
         if self._user_rules is not None:
             members, users = await present.members(), await present.users_and_requests(now)
-            families += await asyncio.to_thread(user_families, self._user_rules, members, users)
+            homes = self._homes.homes() if self._homes is not None else None
+            families += await asyncio.to_thread(
+                user_families, self._user_rules, members, users, homes
+            )
         return families

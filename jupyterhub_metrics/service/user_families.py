@@ -1,4 +1,4 @@
-"""Series of single users: who is in which group, and what each one requests. Pure.
+"""Series of single users: who is in which group, what each one requests, uses and keeps. Pure.
 
 Called by :mod:`.snapshots`, where they are switched on. The names and labels are those of
 jupyterhub-groups-exporter, whose dashboards work on them.
@@ -15,6 +15,7 @@ from prometheus_client import Metric
 
 from ..store import Member, UserRequests
 from . import slugs
+from .home_owners import Homes, Owned, owned
 from .present_families import family
 
 LABELS: Final = ("namespace", "usergroup", "username", "username_escaped", "username_safe")
@@ -62,29 +63,41 @@ class UserRules:
     namespaces: Mapping[str, str] = field(default_factory=dict)
     limit: int = 10_000
 
+    def namespace_of(self, hub: str) -> str:
+        return self.namespaces.get(hub, hub)
+
 
 def user_families(
-    rules: UserRules, members: Iterable[Member], users: Sequence[UserRequests]
+    rules: UserRules,
+    members: Iterable[Member],
+    users: Sequence[UserRequests],
+    homes: Homes | None = None,
 ) -> list[Metric]:
-    """Info and requests of every user and group, and how many users there are and are left out.
+    """Info, amounts and homes of every user and group, and how many users are shown and left out.
 
-    Users are the members of groups and those who had a server lately. Over the limit, those with
-    open sessions come first, the others by Hub and name.
+    Users are the members of groups, those who had a server lately, and those who have a home.
+    Over the limit, those with open sessions come first, the others by Hub and name.
     """
     groups = _groups(rules, members)
     requests = {(user.hub, user.username): user for user in users}
     busy = {user for user, found in requests.items() if found.open_sessions}
-    everyone = sorted({*groups, *requests}, key=lambda user: (user not in busy, user))
+    found_homes, housed = _homes(rules, homes, {*groups, *requests})
+    everyone = sorted({*groups, *requests, *housed}, key=lambda user: (user not in busy, user))
     shown = everyone[: rules.limit]
     info: dict[tuple[str, ...], float] = {}
     amounts: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in AMOUNTS}
+    sizes: dict[tuple[str, ...], float] = {}
     for hub, username in shown:
         requested = requests.get((hub, username))
+        namespace = rules.namespace_of(hub)
+        size = found_homes.sizes.get((namespace, username))
         names = (username, slugs.escaped(username), slugs.safe(username))
         for group in _counted_in(rules, groups.get((hub, username), [])):
-            key = (rules.namespaces.get(hub, hub), group, *names)
+            key = (namespace, group, *names)
             info[key] = 1.0
-            # two Hubs may share a namespace
+            if size is not None:
+                sizes[key] = size
+            # two Hubs may share a namespace, in which a user has one home
             for name in amounts:
                 amount: float | None = getattr(requested, name, None)
                 if amount is not None:
@@ -95,6 +108,12 @@ def user_families(
             family(f"jupyterhub_user_group_{series}", text, LABELS, amounts[name])
             for name, (series, text) in AMOUNTS.items()
         ),
+        family(
+            "jupyterhub_user_group_home_dir_bytes",
+            "Size of a user's home directory, as last read",
+            LABELS,
+            sizes,
+        ),
         _count("user_series_users", "Users who are shown one by one", len(shown)),
         _count("user_series_limit", "How many users may be shown one by one", rules.limit),
         _count(
@@ -102,7 +121,25 @@ def user_families(
             "Users who are not shown one by one because of the limit",
             len(everyone) - len(shown),
         ),
+        _count(
+            "user_series_unknown_homes",
+            "Directories that were read and are of no user, or could be of several",
+            found_homes.unknown,
+        ),
     ]
+
+
+def _homes(
+    rules: UserRules, homes: Homes | None, users: Collection[tuple[str, str]]
+) -> tuple[Owned, set[tuple[str, str]]]:
+    """Whose each home is, and the users, as Hub and name, who have one."""
+    if homes is None:
+        return Owned(), set()
+    everyone = {*users, *homes.further_users}
+    found = owned(homes.sizes, {(rules.namespace_of(hub), name) for hub, name in everyone})
+    return found, {
+        user for user in everyone if (rules.namespace_of(user[0]), user[1]) in found.sizes
+    }
 
 
 def _groups(rules: UserRules, members: Iterable[Member]) -> dict[tuple[str, str], list[str]]:

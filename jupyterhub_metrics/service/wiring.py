@@ -15,6 +15,7 @@ from .checker import Checker
 from .credentials import HubSecrets
 from .database import Database
 from .directory import Directory
+from .homes import HomeReader
 from .metrics import Metrics
 from .pages import Pages
 from .privacy import Privacy
@@ -69,6 +70,7 @@ class Wiring:
     further_hubs: tuple[str, ...] = ()
     checker: Checker | None = None
     directory: Directory | None = None
+    homes: HomeReader | None = None
     requests: Requests = field(default_factory=Requests)
     clock: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = perf_counter

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
+from tornado.httpclient import HTTPRequest, HTTPResponse
 from traitlets import Float, Unicode, default
 from traitlets.config import LoggingConfigurable
 
@@ -24,6 +24,7 @@ from .._private_files import read_secret
 from ..errors import ConfigurationError, SourceUnavailable
 from ..model import MAX_NAME_CHARACTERS
 from ..store import Person
+from .web import NoAnswer, WebClient
 
 SELECTED: Final = ("userPrincipalName", "mail", "displayName", "department", "jobTitle")
 """The only properties that are asked for."""
@@ -80,7 +81,7 @@ class MicrosoftGraph(LoggingConfigurable):
     ) -> None:
         self.environment = environment
         self._pause = pause
-        self._http: AsyncHTTPClient | None = None
+        self._web = WebClient()
         super().__init__(**kwargs)
 
     @property
@@ -105,9 +106,7 @@ class MicrosoftGraph(LoggingConfigurable):
         return matched(known, await self._entries(await self._token(secret)))
 
     def close(self) -> None:
-        if self._http is not None:
-            self._http.close()
-            self._http = None
+        self._web.close()
 
     def _secret(self) -> str:
         secret = self.environment.get("AZURE_CLIENT_SECRET", "")
@@ -177,8 +176,6 @@ class MicrosoftGraph(LoggingConfigurable):
 
     async def _fetch(self, request: HTTPRequest) -> HTTPResponse:
         """The answer, after waiting as long as Graph asks for; raises SourceUnavailable if none."""
-        request.connect_timeout = request.request_timeout = self.timeout_seconds
-        request.follow_redirects = False
         wait_seconds = 1.0
         for attempt in range(1, MAX_TRIES + 1):
             response, fault = await self._try(request)
@@ -196,13 +193,10 @@ class MicrosoftGraph(LoggingConfigurable):
         )
 
     async def _try(self, request: HTTPRequest) -> tuple[HTTPResponse | None, str]:
-        if self._http is None:
-            self._http = AsyncHTTPClient(force_instance=True)
         try:
-            response = await self._http.fetch(request, raise_error=False)
-        except (HTTPClientError, OSError) as error:
+            return await self._web.fetch(request, timeout_seconds=self.timeout_seconds), ""
+        except NoAnswer as error:
             return None, str(error)
-        return (None, str(response.error)) if response.code == 599 else (response, "")
 
 
 def _retry_after(response: HTTPResponse | None) -> float | None:

@@ -14,9 +14,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
+from tornado.httpclient import HTTPRequest, HTTPResponse
 
 from ..errors import SourceUnavailable
+from ..model import moment_of
+from .web import NoAnswer, WebClient
 from .world import HubServer, HubView
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ class HubApi:
         self._clock = clock
         self._timeout_seconds = timeout_seconds
         self._page_items = page_items
-        self._http: AsyncHTTPClient | None = None
+        self._web = WebClient()
         self._groups_complaint: str | None = None
 
     async def view(self) -> HubView:
@@ -88,9 +90,7 @@ class HubApi:
         )
 
     def close(self) -> None:
-        if self._http is not None:
-            self._http.close()
-            self._http = None
+        self._web.close()
 
     async def _groups(self) -> Mapping[str, frozenset[str]] | None:
         try:
@@ -106,22 +106,14 @@ class HubApi:
 
     async def get(self, path: str, parameters: Mapping[str, str]) -> HTTPResponse:
         """One answer, whatever its status; raises SourceUnavailable if there is none."""
-        if self._http is None:
-            self._http = AsyncHTTPClient(force_instance=True)
         request = HTTPRequest(
             f"{self._url}{path}?{urlencode(parameters)}",
             headers={"Authorization": f"Bearer {self._token}", "Accept": PAGINATION},
-            connect_timeout=self._timeout_seconds,
-            request_timeout=self._timeout_seconds,
-            follow_redirects=False,
         )
         try:
-            response = await self._http.fetch(request, raise_error=False)
-        except (HTTPClientError, OSError) as error:
+            return await self._web.fetch(request, timeout_seconds=self._timeout_seconds)
+        except NoAnswer as error:
             raise self._silent(path, error) from error
-        if response.code == 599:
-            raise self._silent(path, response.error)
-        return response
 
     def _silent(self, path: str, error: BaseException | None) -> SourceUnavailable:
         return SourceUnavailable(
@@ -282,5 +274,5 @@ def _servers(user: Mapping[str, Any]) -> list[HubServer]:
 def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    moment = moment_of(text)
     return moment.replace(tzinfo=moment.tzinfo or timezone.utc).astimezone(timezone.utc)

@@ -20,6 +20,7 @@ from traitlets.config.loader import PyFileConfigLoader
 from .._clock import utc_now
 from .._names import CONFIG_VARIABLE, HUB_NAME_VARIABLE
 from ..errors import ConfigurationError
+from ..model import moment_of
 from ..store import PEOPLE_SOURCES, Person, Statement, Store, open_store
 from ..store.where import DESCRIPTION, add_database_arguments, database_of
 from .graph import MicrosoftGraph
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _since(text: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        moment = moment_of(text)
         day = len(text) == len("2026-01-31")
         if moment.tzinfo is None and not day:
             raise ValueError

@@ -21,11 +21,10 @@ from . import roles_command, tidying
 from .administration import migrate_database, read_status
 from .backup import write_backup
 from .connections import connected
-from .migrations import check
 from .progress import Begin, beginning_on
 from .report import status_lines
 from .restore import restore_backup
-from .schema import read_schema
+from .schema import prepare
 from .upkeep import UpkeepRules
 
 _SHOWN: Final = 20
@@ -61,7 +60,7 @@ async def compress(dsn: str) -> int:
             "full licence; nothing was changed"
         )
     else:
-        _print(f"compressed {done.chunks} chunks of events")
+        _print(f"compressed {done.chunks} chunks")
     return 0
 
 
@@ -144,7 +143,7 @@ async def verify(dsn: str) -> int:
 @asynccontextmanager
 async def _up_to_date(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     async with connected(dsn) as connection:
-        await check(connection, (await read_schema(connection)).known)
+        await prepare(connection, "never")
         yield connection
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import BackupRefused
-from ..model import isoformat
+from ..model import isoformat, moment_of
 
 FORMAT: Final = "jupyterhub-metrics backup"
 FORMAT_VERSION: Final = 1
@@ -232,14 +232,12 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> Manifest:
                 f"{FORMAT!r}, version {FORMAT_VERSION}; use the jupyterhub-metrics that made it"
             )
         manifest = Manifest(
-            made_at=datetime.fromisoformat(body["made_at"].replace("Z", "+00:00")),
+            made_at=moment_of(body["made_at"]),
             made_by=body["made_by"],
             server=body["server"],
             migrations=[AppliedMigration(**entry) for entry in body["migrations"]],
             hubs=body["hubs"],
-            months=[
-                datetime.fromisoformat(month.replace("Z", "+00:00")) for month in body["months"]
-            ],
+            months=[moment_of(month) for month in body["months"]],
             tables=[TableStream(**table) for table in body["tables"]],
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:

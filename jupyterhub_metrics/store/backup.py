@@ -14,7 +14,7 @@ from .connections import connected
 from .migrations import check
 from .progress import Begin
 from .queries import query
-from .schema import Schema, read_schema
+from .schema import Schema, prepare
 from .tables import ARCHIVED, Table, archived_tables
 
 
@@ -29,8 +29,7 @@ async def write_backup(
     """
     with writing(path, replace=replace) as archive:
         async with connected(dsn) as connection:
-            schema = await read_schema(connection)
-            await check(connection, schema.known)
+            schema, _ = await prepare(connection, "never")
             lock = await connection.fetchval(query("lock_for_reading"), list(ARCHIVED))
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 # comes first: the snapshot is that of the first statement which reads

@@ -67,7 +67,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         lambda dsn, arguments: actions.status(dsn),
     ),
     "compress": Action(
-        "compress all chunks of events that have closed",
+        "compress all chunks that have closed",
         lambda dsn, arguments: actions.compress(dsn),
     ),
     "retention": Action(

@@ -31,7 +31,7 @@ from .checks import (
     observation_columns,
 )
 from .failures import CONNECTION_LOST, UNSTORABLE, connecting, place, translated
-from .locks import hub_locks
+from .locks import lock_hubs, writing_for
 from .people import Person, Statement, order_sources, say, statements_of
 from .present import Present
 from .queries import query
@@ -236,8 +236,7 @@ class Store:
 
         async def record(connection: asyncpg.Connection) -> None:
             try:
-                async with connection.transaction():
-                    await connection.execute(query("lock_hubs"), hub_locks([hub]))
+                async with writing_for(connection, [hub]):
                     await connection.execute(query("record_observations"), at, hub, *columns)
             except asyncpg.CharacterNotInRepertoireError as error:
                 log.warning("what a check saw is not kept, no row can hold it: %s", error)
@@ -255,8 +254,7 @@ class Store:
         columns = membership_columns(groups)
 
         async def record(connection: asyncpg.Connection) -> None:
-            async with connection.transaction():
-                await connection.execute(query("lock_hubs"), hub_locks([hub]))
+            async with writing_for(connection, [hub]):
                 await connection.execute(query("end_memberships"), hub, *columns, at)
                 await connection.execute(query("begin_memberships"), hub, *columns, at)
 
@@ -275,8 +273,7 @@ class Store:
         columns = membership_columns(groups)
 
         async def add(connection: asyncpg.Connection) -> None:
-            async with connection.transaction():
-                await connection.execute(query("lock_hubs"), hub_locks([hub]))
+            async with writing_for(connection, [hub]):
                 await connection.execute(query("add_memberships"), hub, *columns, since, until)
 
         await self._run(add)
@@ -287,9 +284,7 @@ class Store:
             return
 
         async def record(connection: asyncpg.Connection) -> None:
-            async with connection.transaction():
-                locks = hub_locks(told.hub for told in statements)
-                await connection.execute(query("lock_hubs"), locks)
+            async with writing_for(connection, (told.hub for told in statements)):
                 await say(connection, statements)
 
         await self._run(record)
@@ -312,7 +307,7 @@ class Store:
         async def order(connection: asyncpg.Connection) -> None:
             async with connection.transaction():
                 hubs = [row["hub"] for row in await connection.fetch(query("people_told_of"))]
-                await connection.execute(query("lock_hubs"), hub_locks(hubs))
+                await lock_hubs(connection, hubs)
                 await order_sources(connection, sources)
 
         await self._run(order)
@@ -395,9 +390,7 @@ class _Unstorable(Exception):
 async def _stored(connection: asyncpg.Connection, events: Sequence[Event]) -> frozenset[UUID]:
     """Stores the events and folds the sessions of those that are new; gives their ids."""
     try:
-        async with connection.transaction():
-            locks = hub_locks(event.hub for event in events)
-            await connection.execute(query("lock_hubs"), locks)
+        async with writing_for(connection, (event.hub for event in events)):
             batch = batch_of(events)
             await connection.execute(query("intern"), *batch.repeated, batch.filed_at)
             rows = await connection.fetch(query("insert_events"), *batch.found_by, *batch.rows)

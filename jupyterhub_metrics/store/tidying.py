@@ -12,10 +12,9 @@ import asyncpg
 
 from .capabilities import Capabilities
 from .connections import connected
-from .migrations import check
 from .progress import Begin
 from .queries import query
-from .schema import read_schema
+from .schema import prepare
 from .upkeep import DUTIES, Duty, UpkeepRules
 
 _DUTIES: Final = {duty.name: duty for duty in DUTIES}
@@ -47,11 +46,10 @@ async def compress(dsn: str, now: datetime, begin: Begin) -> Compression:
     that is not up to date.
     """
     async with connected(dsn) as connection:
-        schema = await read_schema(connection)
-        await check(connection, schema.known)
+        schema, _ = await prepare(connection, "never")
         if schema.capabilities.engine != "timescale":
             return Compression(schema.capabilities, None)
-        chunks = await _work_off(connection, _DUTIES["event_compression"], now, begin)
+        chunks = await _work_off(connection, _DUTIES["compression"], now, begin)
         return Compression(schema.capabilities, chunks)
 
 
@@ -66,7 +64,7 @@ async def retention(
     duty = _DUTIES["observation_retention"]
     before = duty.due(rules, now)
     async with connected(dsn) as connection:
-        await check(connection, (await read_schema(connection)).known)
+        await prepare(connection, "never")
         if before is None:
             return Retention(None)
         row = await connection.fetchrow(query("observations_that_would_go"), before)

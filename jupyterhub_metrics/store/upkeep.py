@@ -20,8 +20,8 @@ PARTITIONS_AHEAD: Final = timedelta(days=100)
 """Longer than a quarter of a year: the next partition is always there."""
 
 SETTLED_AFTER: Final = timedelta(days=4)
-"""How long after a chunk of events has closed it is compressed: the last sessions that started in
-it have ended by then."""
+"""How long after a chunk has closed it is compressed: the last sessions that started in it have
+ended by then."""
 
 CLOSED_AFTER: Final = timedelta(hours=1)
 """How long after a day its usage is counted: the checks and deliveries of its last minutes have
@@ -76,10 +76,10 @@ DUTIES: Final = (
         "event_partitions_due_from",
     ),
     Duty(
-        "event_compression",
+        "compression",
         lambda rules, now: now - SETTLED_AFTER,
-        "compress_events",
-        "event_compression_due_from",
+        "compress_chunks",
+        "compression_due_from",
     ),
     Duty(
         "hourly_stats",

@@ -7,13 +7,13 @@ SELECT make_event_partitions(ARRAY(
 -- The start of the first partition until $1 that is missing.
 SELECT event_partition_missing_from($1::timestamptz - interval '6 months', $1);
 
--- name: compress_events
--- Compresses one chunk of events that closed before $1; gives how many.
-SELECT compress_events($1, 1);
+-- name: compress_chunks
+-- Compresses one chunk that closed before $1; gives how many.
+SELECT compress_chunks($1, 1);
 
--- name: event_compression_due_from
+-- name: compression_due_from
 -- When the first chunk closed that should be compressed and is not.
-SELECT events_uncompressed_from($1);
+SELECT uncompressed_from($1);
 
 -- name: drop_observations
 -- Drops the oldest polls before $1, a few; gives how many blocks of them.

@@ -142,6 +142,11 @@ FULL JOIN (
 ) AS counted ON kept.day = counted.day AND kept.hub = counted.hub
     AND kept.dimension = counted.dimension
     AND coalesce(kept.value, '') = coalesce(counted.value, '')
-WHERE kept IS DISTINCT FROM counted
+-- column by column: TimescaleDB cannot give a whole row of a chunk that is compressed in part
+WHERE (
+    kept.users, kept.running_microseconds, kept.hour_users, kept.hour_microseconds
+) IS DISTINCT FROM (
+    counted.users, counted.running_microseconds, counted.hour_users, counted.hour_microseconds
+)
     AND (coalesce(kept.day, counted.day), coalesce(kept.dimension, counted.dimension))
         NOT IN (SELECT day, dimension FROM usage_due);

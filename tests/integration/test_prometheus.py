@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from dashboards import all_panels
+from fake_dirsize import FakeDirsize
 from hub_process import free_port
 from prometheus_client.parser import text_string_to_metric_families as plain
 from prometheus_process import prometheus_of
@@ -135,13 +136,32 @@ async def test_prometheus_reads_what_the_database_says(
 
 
 async def test_promtool_finds_nothing_to_object_to(data_dir: Path, postgres_dsn: str) -> None:
-    async with running_service(data_dir, dsn=postgres_dsn, config=all_of_it()) as service:
+    exporter = FakeDirsize(ann=GIB)
+    exporter.start()
+    config = all_of_it()
+    config.HomeSizes.urls = [exporter.url]
+    async with running_service(data_dir, dsn=postgres_dsn, config=config) as service:
         await lead_a_life(service)
+        homes = service.server.wiring.homes
+        assert homes is not None
+        assert await homes.read()
         await service.server.wiring.snapshots.take()
         scraped = (await service.get("metrics", **service.operator())).body
+    await exporter.stop()
     promtool("check", "metrics", text=scraped)
     names = {sample.name for family in plain(scraped.decode()) for sample in family.samples}
     assert metrics_in_rules() <= names
+    assert {name for name in names if name.startswith("jupyterhub_user_group_")} == {
+        f"jupyterhub_user_group_{name}"
+        for name in (
+            "info",
+            "memory_bytes",
+            "cpu_seconds",
+            "memory_requests_bytes",
+            "cpu_requests_seconds",
+            "home_dir_bytes",
+        )
+    }
     assert series_in(*PANEL_EXPRESSIONS) <= names
     recorded = {rule["record"] for rule in all_rules() if "record" in rule}
     assert recorded_in(*PANEL_EXPRESSIONS) <= recorded

@@ -163,7 +163,7 @@ async def test_an_older_backup_is_brought_up_to_date(
 
 async def test_compressed_events_are_in_a_backup(filled: str, tmp_path: Path) -> None:
     before = await contents(filled)
-    await run(filled, "SELECT compress_events('2027-01-01Z', 1000)")
+    await run(filled, "SELECT compress_chunks('2027-01-01Z', 1000)")
     await backup(filled, tmp_path / "compressed")
     await restore(filled, tmp_path / "compressed", replace=True)
     assert await contents(filled) == before

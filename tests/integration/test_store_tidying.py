@@ -55,7 +55,8 @@ async def test_all_closed_chunks_are_compressed_at_once(store: Store, postgres_d
         assert done.chunks is None
         assert told.chunks == told.compressed_chunks == 0
         return
-    assert done.chunks == 3
+    assert done.chunks is not None
+    assert done.chunks >= 3
     assert said.done == said.totals
     assert (told.chunks, told.compressed_chunks) == (4, 3)
     assert told.uncompressed_bytes is not None

@@ -19,6 +19,7 @@ from jupyterhub_metrics.model import (
     Event,
     Session,
     isoformat,
+    moment_of,
     session_id,
 )
 from jupyterhub_metrics.wire import MAX_FACTS_BYTES, event_from_wire
@@ -217,6 +218,11 @@ def test_waiting_lasts_until_ready_if_that_was_seen() -> None:
 
 def test_moments_are_written_in_utc_with_six_decimals() -> None:
     assert isoformat(at(0.5)) == "2026-03-01T08:00:00.500000Z"
+
+
+@given(st.datetimes(timezones=st.just(timezone.utc)))
+def test_what_is_written_of_a_moment_is_read_back(moment: datetime) -> None:
+    assert moment_of(isoformat(moment)) == moment
 
 
 @pytest.mark.parametrize("length", [250, 251, 255])

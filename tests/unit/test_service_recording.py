@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jupyterhub_metrics.service.metrics import Metrics
+from jupyterhub_metrics.service.metrics import SOURCES, Metrics
 from jupyterhub_metrics.service.recording_page import Samples, recording_page, samples_of
 from jupyterhub_metrics.sources.drift import DRIFTS
 from jupyterhub_metrics.store import HowSeen
@@ -40,6 +40,14 @@ def test_everything_that_checks_can_find_is_put_into_words() -> None:
     assert len({line.label for line in page.drift}) == len(DRIFTS)
     assert all(line.good for line in page.drift)
     assert not page.database_answers
+
+
+def test_every_source_is_put_into_words() -> None:
+    told = {
+        (f"{PREFIX}source_staleness_seconds", (("source", source),)): 60.0 for source in SOURCES
+    }
+    lines = recording_page(told, [], database_answers=True).checks
+    assert len({line.label for line in lines}) == len(SOURCES)
 
 
 def test_a_source_that_fails_says_how_often() -> None:
