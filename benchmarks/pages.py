@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import random
@@ -89,6 +90,9 @@ async def served(dsn: str, now: datetime, logins: Logins) -> Any:
         if (await http.fetch(url + "health/ready", raise_error=False)).code == 200:
             break
         await asyncio.sleep(0.1)
+    # as the service does when it is a process of its own
+    gc.collect()
+    gc.freeze()
     try:
         yield url, http
     finally:
@@ -193,6 +197,8 @@ async def run(dsn: str, options: argparse.Namespace) -> None:
     dice = random.Random(1)
     runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
     known = sorted({run.username for run in runs})
+    # not for the service to look through
+    del runs
     names = dice.choices(known, k=ROUNDS)
     months = [f"2025-{month:02}" for month in range(1, max(options.days // 31, 1) + 1)]
     whole = f"since=2025-01-01&until={noon_of_the_last_day(options.days):%Y-%m-%d}"
