@@ -226,11 +226,13 @@ async def compare_ingest(service: Service, sessions: int, rounds: int, count: in
         scraper.kill()
         scraper.wait()
     with_scrapes, without = (100 * len(took[x]) / sum(took[x]) for x in (True, False))
+    # as many batches in either, so that all that differs is the scrapes'
+    scrape = (used[True] - used[False]) / (SCRAPES_PER_SECOND * sum(took[True]))
     print(
         f"ingest: {without:.0f} events/s, with {SCRAPES_PER_SECOND} scrapes/s {with_scrapes:.0f}; "
         f"ratio {with_scrapes / without:.3f}; of the median batches "
         f"{statistics.median(took[False]) / statistics.median(took[True]):.3f}; the service's own "
-        f"CPU {used[True] / len(took[True]) / (used[False] / len(took[False])):.3f} times as much"
+        f"CPU {used[True] / used[False]:.3f} times as much, {scrape * 1e3:.1f} ms for each scrape"
     )
 
 
