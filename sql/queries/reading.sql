@@ -47,8 +47,9 @@ GROUP BY bucket, hub, value
 ORDER BY bucket, seconds DESC, value, hub;
 
 -- name: usage_days_of_user
--- Usage of the user $2 of the Hub $1 in [$3, $4) by day of the zone $6, in no order; hours of
--- resources of days from $5 on.
+-- One user's usage by day, in no order.
+-- Of the user $2 of the Hub $1 in [$3, $4), by days of the zone $6; hours of resources of days from
+-- $5 on.
 SELECT *
 FROM usage_days_of_user(
     $1::text, $2::text, $3::timestamptz, $4::timestamptz, $5::timestamptz, $6::text);
