@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from prometheus_client import disable_created_metrics
+from traitlets import TraitError
 from traitlets.config import catch_config_error
 
 from .._clock import utc_now
@@ -129,6 +130,13 @@ class MetricsService(Settings):
         Must be called in the event loop that will run it. Raises ConfigurationError if a setting
         or a secret is missing or wrong.
         """
+        try:
+            return self._made(clock)
+        except TraitError as error:
+            # of a class that takes its part of the configuration only here
+            raise ConfigurationError(f"{error}; correct it") from None
+
+    def _made(self, clock: Callable[[], datetime]) -> Server:
         address = address_of(self.url)
         if not self.hub_name:
             raise ConfigurationError(

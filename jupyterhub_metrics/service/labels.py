@@ -1,6 +1,6 @@
 """Makes any text fit to be the value of a Prometheus label. Pure.
 
-Called by :mod:`.metrics`, :mod:`.present_families` and :mod:`.user_families`.
+Called by :mod:`.metrics`, :mod:`.present_families` and :mod:`.session_flow`.
 """
 
 from __future__ import annotations

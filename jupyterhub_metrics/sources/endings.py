@@ -1,4 +1,4 @@
-"""How a session ended, from what the cluster knows of its pod. Pure; called by :mod:`.drift`."""
+"""How a session ended, from what the cluster knows of its pod. Pure; called by :mod:`.known`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which server of the Hub and which pod belongs to which session. Pure; called by :mod:`.drift`."""
+"""Which server of the Hub and which pod is which session's. Pure; called by :mod:`.comparison`."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
+from traitlets import TraitError
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -208,9 +209,11 @@ def _email(row: PersonRow) -> str:
 
 async def _refresh(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
     path = arguments.config or environment.get(CONFIG_VARIABLE)
-    graph = MicrosoftGraph(
-        config=_config(Path(path)) if path else Config(), environment=environment
-    )
+    config = _config(Path(path)) if path else Config()
+    try:
+        graph = MicrosoftGraph(config=config, environment=environment)
+    except TraitError as error:
+        raise ConfigurationError(f"{error}; correct it") from None
     try:
         async with _store(arguments, environment) as store:
             hub = await _hub(arguments, environment, store)

@@ -6,14 +6,12 @@ asked for one by one. Simulated sessions do not count.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
-Fetch = Callable[..., Awaitable[Sequence[asyncpg.Record]]]
+from .queries import Fetch
 
 
 @dataclass(frozen=True)

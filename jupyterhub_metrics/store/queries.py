@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 
+import asyncpg
+
 from .._sql import load_named
+
+Fetch = Callable[..., Awaitable[Sequence[asyncpg.Record]]]
+"""Executes the statement of a name with these values; gives its rows."""
 
 
 @lru_cache(maxsize=1)

@@ -6,11 +6,12 @@ and UnknownZone for a time zone that the database does not know.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import asyncpg
 
+from .queries import Fetch
 from .read_rows import (
     STEPS,
     DayRow,
@@ -31,8 +32,6 @@ from .read_rows import (
 )
 from .resources import Overasking, measured_of
 from .rows import session_of
-
-Fetch = Callable[..., Awaitable[Sequence[asyncpg.Record]]]
 
 
 class Reading:

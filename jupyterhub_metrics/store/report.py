@@ -1,4 +1,4 @@
-"""The lines of ``jupyterhub-metrics db status``. Pure. Called by :mod:`.command`."""
+"""The lines of ``jupyterhub-metrics db status``. Pure. Called by :mod:`.actions`."""
 
 from __future__ import annotations
 

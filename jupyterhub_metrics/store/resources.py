@@ -6,14 +6,14 @@ Measured by samplers, joined to sessions when read: nothing here is billed.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
 
-Fetch = Callable[..., Awaitable[Sequence[asyncpg.Record]]]
+from .queries import Fetch
 
 
 @dataclass(frozen=True)

@@ -88,12 +88,14 @@ CREATE FUNCTION chunks_to_compress(before timestamptz)
     ORDER BY closed_at, name
 $$;
 
--- Runs as its owner: only who owns a table may compress its chunks.
+-- Runs as its owner: only who owns a table may compress its chunks. Where our schema alone is
+-- searched, the extension's functions are found by the name of theirs.
 CREATE FUNCTION compress_chunks(before timestamptz, most integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     due record;
     done integer := 0;
+    theirs regnamespace := (SELECT extnamespace FROM pg_extension WHERE extname = 'timescaledb');
 BEGIN
     FOR due IN
         SELECT * FROM chunks_to_compress(before)
@@ -112,7 +114,7 @@ BEGIN
                 'ALTER TABLE %I SET (timescaledb.compress, timescaledb.compress_segmentby = %L,'
                 ' timescaledb.compress_orderby = %L)', due.name, due.segment_by, due.order_by);
         END IF;
-        PERFORM compress_chunk(due.chunk);
+        EXECUTE format('SELECT %s.compress_chunk($1)', theirs) USING due.chunk;
         done := done + 1;
     END LOOP;
     RETURN done;

@@ -299,6 +299,21 @@ async def test_an_address_that_is_none_ends_the_service_before_it_listens(data_d
             pass
 
 
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"interval_seconds": 1000}, "interval_seconds"), ({"urls": 7}, "urls")],
+)
+async def test_a_setting_that_is_wrong_is_named_in_one_line(
+    data_dir: Path, settings: dict[str, object], named: str
+) -> None:
+    config = asking("http://e/metrics")
+    config.HomeSizes.update(settings)
+    with pytest.raises(ConfigurationError, match=f"'{named}' trait of a HomeSizes") as told:
+        async with running_service(data_dir, config=config):
+            pass
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.needs("prometheus")
 @pytest.mark.parametrize("namespace", ["prod", "staging"])
 async def test_homes_that_a_prometheus_tells_are_of_their_namespace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -181,3 +182,45 @@ async def test_what_comes_late_changes_only_the_chunks_of_its_time(
     )
     assert [row["username"] for row in rows] == ["ada", "bob", "eve"]
     assert rows[2]["seconds"] == timedelta(seconds=4000).total_seconds()
+
+
+async def test_who_may_only_write_rows_compresses_with_the_rights_of_the_owner(
+    store: Store, connection: asyncpg.Connection
+) -> None:
+    await fill(store)
+    writer, reader = (f"t{uuid.uuid4().hex[:8]}_{role}" for role in ("writer", "reader"))
+    ours = await connection.fetchval("SELECT current_schema()")
+    call = "SELECT compress_chunks('2027-01-01Z', 1000)"
+    # as the command makes them, which this engine's one database does not let it do
+    await connection.execute(
+        f"CREATE ROLE {writer}; CREATE ROLE {reader};"
+        f"GRANT USAGE ON SCHEMA {ours} TO {writer}, {reader};"
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {ours} TO {writer};"
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {ours} TO {writer};"
+        "ALTER ROUTINE compress_chunks(timestamptz, integer) "
+        f"SET search_path TO {ours}, pg_temp;"
+        "REVOKE ALL ON ROUTINE compress_chunks(timestamptz, integer) FROM PUBLIC;"
+        f"GRANT EXECUTE ON ROUTINE compress_chunks(timestamptz, integer) TO {writer}"
+    )
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL ROLE {writer}")
+            await connection.execute("SELECT usage_close('2026-07-01', 200)")
+            while await connection.fetchval("SELECT usage_summarise()"):
+                pass
+            assert (await connection.fetchval(call) > 0) is (
+                store.capabilities.engine == "timescale"
+            )
+            # a day of a compressed chunk is counted again
+            server = await connection.fetchval("SELECT min(server_id) FROM usage_days")
+            span = f"ROW({server}, '{at(0)}', '{at(3600)}')::usage_span"
+            await connection.execute(f"SELECT usage_count_again(ARRAY[{span}])")
+        assert not await store.verify(NOW)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL ROLE {reader}")
+                await connection.execute(call)
+    finally:
+        for role in (writer, reader):
+            await connection.execute(f"DROP OWNED BY {role} CASCADE")
+            await connection.execute(f"DROP ROLE {role}")

@@ -183,3 +183,11 @@ async def test_what_is_wrong_is_said_in_one_line(
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
+
+
+async def test_a_setting_that_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text("c.MicrosoftGraph.timeout_seconds = 0\n")
+    done = users("refresh", "--config", str(tmp_path / "service.py"))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "'timeout_seconds' trait of a MicrosoftGraph" in done.stderr
