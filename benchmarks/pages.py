@@ -7,14 +7,16 @@ Ingests the year (see year.py) into the embedded PostgreSQL, with --folder only 
 upkeep count and summarise, or takes the database in --dsn-file, which has all that already, and
 serves pages from one process with a login that costs nothing. Times are those between request and
 answer within that process; beside them the processor's time of this process and of the database's,
-which other work on the machine changes less. With --many-users, only the
-operator's table, of so many users of whom nothing but days of usage is made up (many_users.sql).
+which other work on the machine changes less. How many requests a second are answered is asked by
+another process (light_client.py). With --many-users, only the operator's table, of so many users
+of whom nothing but days of usage is made up (many_users.sql).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import random
@@ -26,7 +28,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import asyncpg
 import store_year
@@ -88,6 +90,9 @@ async def served(dsn: str, now: datetime, logins: Logins) -> Any:
         if (await http.fetch(url + "health/ready", raise_error=False)).code == 200:
             break
         await asyncio.sleep(0.1)
+    # as the service does when it is a process of its own
+    gc.collect()
+    gc.freeze()
     try:
         yield url, http
     finally:
@@ -129,6 +134,11 @@ class Asked:
             flush=True,
         )
 
+    async def busy(self) -> dict[int, float]:
+        """Seconds of the processor that each of the database's processes has used, by its id."""
+        pids = [row["pid"] for row in await self.watching.fetch(OTHERS)]
+        return {pid: store_year.processor_seconds(pid) for pid in pids}
+
     async def fetch(self, path: str) -> HTTPResponse:
         answer = await self.http.fetch(
             self.url + path,
@@ -141,26 +151,28 @@ class Asked:
 
     async def rate(self, paths: Sequence[str], seconds: float = 5.0) -> None:
         """As many as eight clients at once get, each asking again when answered."""
-        count, stop = 0, time.perf_counter() + seconds
-        pids = [row["pid"] for row in await self.watching.fetch(OTHERS)]
-        busy = sum(map(store_year.processor_seconds, pids))
+        url = urlsplit(self.url)
+        headers = {**self.headers, "Host": url.netloc, "Accept-Encoding": "gzip"}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        requests = [f"GET {url.path}{path} HTTP/1.1\r\n{lines}\r\n" for path in paths]
+        client = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(Path(__file__).with_name("light_client.py"))),
+            *(str(url.hostname), str(url.port), "8", str(seconds), "0"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        # connections that are opened meanwhile count from their beginning
+        before = await self.busy()
         used = time.process_time()
-
-        async def client(offset: int) -> None:
-            nonlocal count
-            at = offset
-            while time.perf_counter() < stop:
-                await self.fetch(paths[at % len(paths)])
-                at += 8
-                count += 1
-
-        await asyncio.gather(*(client(offset) for offset in range(8)))
+        told, _ = await client.communicate(json.dumps(requests).encode())
         used = time.process_time() - used
-        busy = sum(map(store_year.processor_seconds, pids)) - busy
+        busy = sum(then - before.get(pid, 0.0) for pid, then in (await self.busy()).items())
+        took = json.loads(told)
         print(
-            f"{count / seconds:.0f} requests a second of {len(paths)} addresses; of the processor "
-            f"{used / count * 1e3:.2f} ms each in service and clients, {busy / count * 1e3:.2f} "
-            "ms in the database"
+            f"{len(took) / seconds:.0f} requests a second of {len(paths)} addresses, answered "
+            f"after {percentiles(took)} ms; of the processor {used / len(took) * 1e3:.2f} ms each "
+            f"in the service, {busy / len(took) * 1e3:.2f} ms in the database",
+            flush=True,
         )
 
 
@@ -184,7 +196,10 @@ async def run(dsn: str, options: argparse.Namespace) -> None:
         await prepare(dsn, options)
     dice = random.Random(1)
     runs = year.year(users=options.users, sessions=options.sessions, days=options.days)
-    names = dice.choices(sorted({run.username for run in runs}), k=ROUNDS)
+    known = sorted({run.username for run in runs})
+    # not for the service to look through
+    del runs
+    names = dice.choices(known, k=ROUNDS)
     months = [f"2025-{month:02}" for month in range(1, max(options.days // 31, 1) + 1)]
     whole = f"since=2025-01-01&until={noon_of_the_last_day(options.days):%Y-%m-%d}"
     async with asked(dsn, options.days) as one:
@@ -205,7 +220,7 @@ async def run(dsn: str, options: argparse.Namespace) -> None:
         by_day = [f"api/v1/usage?user={name}&step=day&zone=Europe/Berlin" for name in names]
         await one.measure("API: a user's days", by_day)
         await one.rate([*own, *by_day, *["api/v1/me"] * 20])
-        await one.rate([f"users/{name}" for name in names])
+        await one.rate([f"users/{name}" for name in dice.choices(known, k=500)])
 
 
 async def is_filled(dsn: str) -> bool:

@@ -6,6 +6,7 @@ Called by ``python -m jupyterhub_metrics.service``.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import secrets
 import sys
@@ -72,6 +73,9 @@ class MetricsService(Settings):
         service.initialize()
         # the moments at which counters were made say nothing and double what is scraped
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        # what is loaded by now stays until the end, and need not be looked through again and again
+        gc.collect()
+        gc.freeze()
         try:
             asyncio.run(service.run())
         except MetricsError as error:

@@ -10,11 +10,13 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
+from ..model import Session
 from ..store import DrawnSession
 from .periods import in_zone
 from .wording import duration_in_words
@@ -40,22 +42,13 @@ class Day(NamedTuple):
 
 @dataclass(frozen=True)
 class Calendar:
-    """A year by weeks, the last with the period's last day. ``months`` are labels by week."""
+    """A year by weeks, the last with the period's last day. ``months`` are labels by week;
+    ``marks`` is a square for each day, in SVG."""
 
     days: tuple[Day, ...]
     months: tuple[tuple[int, str], ...]
+    marks: Markup
     words: str
-
-    @property
-    def marks(self) -> Markup:
-        """A square for each day, in SVG."""
-        return Markup(  # noqa: S704 - numbers and words of ours
-            "".join(
-                f'<rect x="{week * DAY_UNITS}" y="{16 + weekday * DAY_UNITS}" width="12" '
-                f'height="12" rx="2" class="jhm-l{level}"><title>{words}</title></rect>'
-                for _, _, week, weekday, level, words in self.days
-            )
-        )
 
 
 def calendar_since(until: datetime, zone: str) -> datetime:
@@ -66,29 +59,54 @@ def calendar_since(until: datetime, zone: str) -> datetime:
 def calendar_of(seconds_by_day: Mapping[date, float], until: datetime, zone: str) -> Calendar:
     """The calendar that ends at ``until``; a day that is missing has no seconds."""
     last = _last_day(until, zone)
+    empty = _empty_calendar(last)
+    days, marks = list(empty.days), list(empty.marks)
+    first, busiest, most = days[0].day, 0, 0.0
+    for day, seconds in seconds_by_day.items():
+        number = (day - first).days
+        if not seconds or not 0 <= number < len(days):
+            continue
+        words, level = f"{day.isoformat()}: {duration_in_words(seconds)}", _level(seconds)
+        days[number] = Day(day, seconds, *divmod(number, 7), level, words)
+        marks[number] = f'{empty.squares[number]}{level}"><title>{words}</title></rect>'
+        if seconds > most or (seconds == most and number < busiest):
+            busiest, most = number, seconds
+    told = f"; the most on {days[busiest].words.replace(':', ',', 1)}" if most else ""
+    words = f"Hours by day from {first.isoformat()} to {last.isoformat()}{told}"
+    # numbers and words of ours
+    return Calendar(tuple(days), empty.months, Markup("".join(marks)), words)  # noqa: S704
+
+
+class _Empty(NamedTuple):
+    """What all calendars that end on the same day have in common: days without use, their marks,
+    and how a mark of the day begins."""
+
+    days: tuple[Day, ...]
+    marks: tuple[str, ...]
+    squares: tuple[str, ...]
+    months: tuple[tuple[int, str], ...]
+
+
+@lru_cache(maxsize=32)
+def _empty_calendar(last: date) -> _Empty:
     first = _first_monday(last)
     days = []
-    months: list[tuple[int, str]] = []
     for number in range((last - first).days + 1):
         day = first + timedelta(days=number)
-        seconds = seconds_by_day.get(day, 0.0)
-        week = number // 7
-        if day.day <= 7 and day.weekday() == 0:
-            months.append((week, day.strftime("%b")))
-        days.append(
-            Day(
-                day=day,
-                seconds=seconds,
-                week=week,
-                weekday=day.weekday(),
-                level=_level(seconds),
-                words=f"{day.isoformat()}: {_amount(seconds)}",
-            )
-        )
-    most = max(days, key=lambda day: day.seconds)
-    told = f"; the most on {most.day.isoformat()}, {_amount(most.seconds)}" if most.seconds else ""
-    words = f"Hours by day from {first.isoformat()} to {last.isoformat()}{told}"
-    return Calendar(tuple(days), tuple(months), words)
+        days.append(Day(day, 0.0, *divmod(number, 7), 0, f"{day.isoformat()}: nothing"))
+    squares = [
+        f'<rect x="{day.week * DAY_UNITS}" y="{16 + day.weekday * DAY_UNITS}" width="12" '
+        'height="12" rx="2" class="jhm-l'
+        for day in days
+    ]
+    marks = [
+        f'{square}0"><title>{day.words}</title></rect>'
+        for square, day in zip(squares, days, strict=True)
+    ]
+    months = [
+        (day.week, day.day.strftime("%b")) for day in days if day.day.day <= 7 and not day.weekday
+    ]
+    return _Empty(tuple(days), tuple(marks), tuple(squares), tuple(months))
 
 
 class Bar(NamedTuple):
@@ -120,9 +138,16 @@ class Timeline:
     hidden: int
     words: str
 
+    @property
+    def tick_marks(self) -> Markup:
+        """A line for each, in SVG."""
+        return Markup(  # noqa: S704 - numbers of ours
+            "".join(f'<line x1="{tick}" x2="{tick}" y1="0" y2="10"/>' for tick in self.ticks)
+        )
+
 
 def timeline_of(
-    sessions: Sequence[DrawnSession],
+    sessions: Sequence[Session | DrawnSession],
     names: Sequence[str],
     since: datetime,
     until: datetime,
@@ -130,11 +155,10 @@ def timeline_of(
     now: datetime,
 ) -> Timeline:
     """``names`` are what the sessions' servers are called, in the order of ``sessions``."""
-    length = (until - since).total_seconds()
+    local, length = ZoneInfo(zone), until - since
 
     def place(moment: datetime) -> float:
-        share = (moment - since).total_seconds() / length
-        return round(min(max(share, 0.0), 1.0) * TIMELINE_UNITS, 2)
+        return _place((moment - since) / length)
 
     lanes: dict[str, list[Bar]] = {}
     for session, name in sorted(
@@ -143,33 +167,44 @@ def timeline_of(
         begins = place(session.started_at)
         ends = place(min(session.ended_at or now, until))
         lanes.setdefault(name, []).append(
-            Bar(begins, max(ends - begins, 1.5), session.state, _session_words(session, name, zone))
+            Bar(
+                begins, max(ends - begins, 1.5), session.state, _session_words(session, name, local)
+            )
         )
     drawn = sorted(lanes.items())[:MAX_LANES]
-    days = (until - since).days
-    every = max(1, days // 31)
-    first = since.astimezone(ZoneInfo(zone)).date()
-    ticks = [place(in_zone(first + timedelta(days=n), zone)) for n in range(1, days + 1, every)]
     return Timeline(
         lanes=tuple((name, tuple(bars)) for name, bars in drawn),
-        ticks=tuple(tick for tick in ticks if 0 < tick < TIMELINE_UNITS),
+        ticks=_ticks(since, until, zone),
         hidden=len(lanes) - len(drawn),
         words=f"{len(sessions)} sessions on {len(lanes)} servers; the table below lists them",
     )
 
 
-def _session_words(session: DrawnSession, name: str, zone: str) -> str:
-    began = session.started_at.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M")
+def _place(share: float) -> float:
+    return round(min(max(share, 0.0), 1.0) * TIMELINE_UNITS, 2)
+
+
+@lru_cache(maxsize=32)
+def _ticks(since: datetime, until: datetime, zone: str) -> tuple[float, ...]:
+    """Where days begin: of all of them, or, in a long time, of about thirty."""
+    days = (until - since).days
+    first = since.astimezone(ZoneInfo(zone)).date()
+    begins = (
+        in_zone(first + timedelta(days=number), zone)
+        for number in range(1, days + 1, max(1, days // 31))
+    )
+    places = (_place((moment - since) / (until - since)) for moment in begins)
+    return tuple(place for place in places if 0 < place < TIMELINE_UNITS)
+
+
+def _session_words(session: Session | DrawnSession, name: str, zone: ZoneInfo) -> str:
+    began = session.started_at.astimezone(zone).isoformat(" ", "minutes")[:16]
     if session.ended_at is None:
         return f"{name}, {session.state} since {began}"
     if session.state == "failed":
         return f"{name}, did not start at {began}"
     length = (session.ended_at - session.started_at).total_seconds()
     return f"{name}, from {began} for {duration_in_words(length)}"
-
-
-def _amount(seconds: float) -> str:
-    return duration_in_words(seconds) if seconds else "nothing"
 
 
 def _level(seconds: float) -> int:

@@ -41,11 +41,13 @@ class _Kept:
 
     plain: bytes
     deflated: bytes
+    checksum: int
 
     @classmethod
     def of(cls, plain: bytes) -> _Kept:
         stream = _deflate()
-        return cls(plain, stream.compress(plain) + stream.flush(zlib.Z_FULL_FLUSH))
+        deflated = stream.compress(plain) + stream.flush(zlib.Z_FULL_FLUSH)
+        return cls(plain, deflated, zlib.crc32(plain))
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def answer(
 def _gzipped(first: _Kept, second: bytes) -> bytes:
     """One gzip member of both: many readers stop after the first of several."""
     stream = _deflate()
-    checksum = zlib.crc32(second, zlib.crc32(first.plain))
+    checksum = zlib.crc32(second, first.checksum)
     size = (len(first.plain) + len(second)) & 0xFFFFFFFF
     return b"".join(
         (

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ..store import UsageRow
+from ..store import DayRow, UsageRow
 from .wording import hours_in_words
 
 UNKNOWN: Final = "\u2013"
@@ -34,7 +34,7 @@ class Figure:
     before_words: str
 
 
-def added_up(rows: Iterable[UsageRow]) -> Amounts:
+def added_up(rows: Iterable[UsageRow | DayRow]) -> Amounts:
     """The sum; what is unknown of some counts for nothing, what is unknown of all stays so."""
     rows = list(rows)
 

@@ -71,7 +71,7 @@ def with_code(text: str) -> Markup:
 def moment(at: datetime) -> Markup:
     """A ``<time>`` element in UTC to the second, which a script turns into the browser's zone."""
     utc = at.astimezone(timezone.utc)
-    shown = utc.strftime("%Y-%m-%d %H:%M:%S")
+    shown = utc.isoformat(" ", "seconds")[:19]
     return Markup(  # noqa: S704 - digits of ours
         f'<time datetime="{isoformat(utc)}" title="{shown} UTC">{shown}</time>'
     )

@@ -66,7 +66,7 @@ def make_application(wiring: Wiring, cookie_secret: bytes) -> Application:
         wiring=wiring,
         cookie_secret=cookie_secret,
         xsrf_cookies=True,
-        compress_response=True,
+        transforms=[base.Compressed],
         log_function=base.log_request,
         static_handler_class=base.Asset,
         static_path=str(ASSETS),

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from ..store import DrawnSession, SeenSession, UsageRow
+from ..model import Session
+from ..store import DayRow, DrawnSession, SeenSession
 from .drawings import Calendar, Timeline, calendar_of, timeline_of
 from .figures import Amounts, Figure, figures_of
 from .page_period import Period
@@ -52,9 +53,9 @@ def usage_page(
     period: Period,
     amounts: Amounts,
     before: Amounts,
-    days: Sequence[UsageRow],
+    days: Sequence[DayRow],
     running: Sequence[SeenSession],
-    drawn: Sequence[DrawnSession],
+    drawn: Sequence[Session | DrawnSession],
     listed: Sequence[SeenSession],
     *,
     hidden: bool,
@@ -69,10 +70,8 @@ def usage_page(
     zone, now = period.zone, period.now
     shown = listed[:ROWS]
     last = shown[-1].session if len(listed) > ROWS else None
-    seconds_by_day: dict[date, float] = {}
-    for row in days:
-        day = row.bucket.astimezone(ZoneInfo(zone)).date()
-        seconds_by_day[day] = seconds_by_day.get(day, 0.0) + row.seconds
+    local = ZoneInfo(zone)
+    seconds_by_day = {row.bucket.astimezone(local).date(): row.seconds for row in days}
     return UsagePage(
         username=username,
         own=username == viewer,

@@ -10,15 +10,16 @@ from .embedded import EmbeddedServer, dsn_of_running
 from .people import PEOPLE_SOURCES, Person, Statement
 from .present import ActiveUsers, Member, OpenSessions, Present, UserRequests
 from .queries import statement_names
-from .reading import (
+from .read_rows import (
     STEPS,
     USER_ORDERS,
+    DayRow,
     Dimension,
     DrawnSession,
     HowSeen,
     KnownGroup,
+    KnownServer,
     PseudonymKey,
-    Reading,
     SecondsRow,
     SeenSession,
     SessionPlace,
@@ -28,6 +29,7 @@ from .reading import (
     UserRow,
     Window,
 )
+from .reading import Reading
 from .rebuild import Differences, Progress
 from .resources import Measured, Overasking, Resources
 from .store import IngestResult, PoolSize, Refusal, Store, open_store
@@ -42,6 +44,7 @@ __all__ = [
     "Activity",
     "Capabilities",
     "CheckedSession",
+    "DayRow",
     "Differences",
     "Dimension",
     "DrawnSession",
@@ -50,6 +53,7 @@ __all__ = [
     "HowSeen",
     "IngestResult",
     "KnownGroup",
+    "KnownServer",
     "Measured",
     "Member",
     "Observation",

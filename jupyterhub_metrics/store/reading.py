@@ -7,165 +7,31 @@ and UnknownZone for a time zone that the database does not know.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Literal
-from uuid import UUID
 
 import asyncpg
 
-from ..model import Session
 from .queries import Fetch
-from .resources import Measured, Overasking, measured_of
-from .rows import session_of
-
-Dimension = Literal["user", "group", "server", "profile", "image", "node", "hub"]
-SummarisedDimension = Literal["hub", "node", "image", "profile"]
-Step = Literal["hour", "day", "week", "month"]
-
-STEPS: Final[dict[Step, str]] = {
-    "hour": "1 hour",
-    "day": "1 day",
-    "week": "7 days",
-    "month": "1 month",
-}
-
-
-@dataclass(frozen=True)
-class Window:
-    """``[since, until)``, and in which zone and steps it is divided; no step: not at all."""
-
-    since: datetime
-    until: datetime
-    zone: str = "UTC"
-    step: Step | None = None
-
-
-@dataclass(frozen=True)
-class UsageRow:
-    """Usage of one bucket by one value of the dimension; None where it is not known.
-
-    ``bucket`` is the beginning of the window where that is not divided. ``users`` are those with
-    a server that ran. Hours are of what was requested.
-    """
-
-    bucket: datetime
-    hub: str
-    value: str | None
-    users: int
-    seconds: float
-    waiting_seconds: float
-    active_seconds: float | None
-    gib_hours: float | None
-    core_hours: float | None
-    gpu_hours: float | None
-    starts: int
-    failures: int
-
-
-@dataclass(frozen=True)
-class SecondsRow:
-    """How long servers ran in one bucket, by one value of a dimension."""
-
-    bucket: datetime
-    value: str | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class UserRow:
-    """One user's usage in a window, and its place in the order that was asked for."""
-
-    hub: str
-    username: str
-    seconds: float
-    active_seconds: float | None
-    gib_hours: float | None
-    core_hours: float | None
-    gpu_hours: float | None
-    starts: int
-    failures: int
-    person_id: int
-    sort_key: float
-    full_name: str | None
-    department: str | None
-    total: int
-
-
-@dataclass(frozen=True)
-class UserOrder:
-    """``column`` is one of ``USER_ORDERS``; ``search`` is a part of a name, or None for all who
-    used something."""
-
-    column: str = "seconds"
-    descending: bool = True
-    search: str | None = None
-
-
-USER_ORDERS: Final = (
-    "username",
-    "seconds",
-    "active_seconds",
-    "gib_hours",
-    "core_hours",
-    "gpu_hours",
-    "starts",
-    "failures",
+from .read_rows import (
+    STEPS,
+    DayRow,
+    Dimension,
+    DrawnSession,
+    HowSeen,
+    KnownGroup,
+    KnownServer,
+    PseudonymKey,
+    SecondsRow,
+    SeenSession,
+    SessionPlace,
+    SummarisedDimension,
+    UsageRow,
+    UserOrder,
+    UserRow,
+    Window,
 )
-
-
-@dataclass(frozen=True)
-class SeenSession:
-    """A session with what checks and samplers measured of it; ``total`` counts all that were asked
-    for."""
-
-    session: Session
-    active_seconds: float | None
-    last_activity_at: datetime | None
-    total: int | None = None
-    measured: Measured | None = None
-
-
-@dataclass(frozen=True)
-class DrawnSession:
-    """What a drawing shows of a session."""
-
-    server_name: str
-    display_name: str | None
-    state: str
-    started_at: datetime
-    ended_at: datetime | None
-
-
-@dataclass(frozen=True)
-class KnownGroup:
-    """A group that somebody is in now."""
-
-    hub: str
-    group_name: str
-    members: int
-
-
-@dataclass(frozen=True)
-class HowSeen:
-    """Of one Hub's sessions: how many, how many concluded in some part, how many unseen ends."""
-
-    hub: str
-    sessions: int
-    inferred: int
-    unseen_ends: int
-
-
-@dataclass(frozen=True)
-class PseudonymKey:
-    """The key of pseudonyms, as the two padded blocks of HMAC-SHA-256 (RFC 2104)."""
-
-    inner_pad: bytes
-    outer_pad: bytes
-
-
-SessionPlace = tuple[datetime, UUID]
-"""Start and id of the last session of the page before."""
+from .resources import Overasking, measured_of
+from .rows import session_of
 
 
 class Reading:
@@ -179,6 +45,25 @@ class Reading:
     ) -> list[UsageRow]:
         """One user's usage, by bucket, most seconds first."""
         return await self._usage([hub], username, None, window, by)
+
+    async def days_of_user(
+        self,
+        hub: str,
+        username: str,
+        since: datetime,
+        until: datetime,
+        resources_since: datetime,
+        zone: str,
+    ) -> list[DayRow]:
+        """One user's usage by day of the zone, in no order.
+
+        ``since`` and ``resources_since`` begin days of the zone; hours of resources are told of
+        days from the latter on.
+        """
+        rows = await self._fetch(
+            "usage_days_of_user", hub, username, since, until, resources_since, zone
+        )
+        return [DayRow(*row) for row in rows]
 
     async def usage_of_group(
         self, hub: str, group: str, window: Window, by: Dimension
@@ -268,7 +153,7 @@ class Reading:
             *(after or (None, None)),
             limit,
         )
-        return await self._measured([_seen(row) for row in rows])
+        return [_seen(row) for row in rows]
 
     async def drawn_sessions_of_user(
         self, hub: str, username: str, window: Window, server_name: str | None, limit: int
@@ -305,7 +190,7 @@ class Reading:
             *(after or (None, None)),
             limit,
         )
-        return await self._measured([_seen(row) for row in rows])
+        return [_seen(row) for row in rows]
 
     async def sessions_of_all(
         self,
@@ -325,7 +210,7 @@ class Reading:
             *(after or (None, None)),
             limit,
         )
-        return await self._measured([_seen(row) for row in rows])
+        return [_seen(row) for row in rows]
 
     async def running(
         self,
@@ -342,29 +227,24 @@ class Reading:
         rows = await self._fetch(
             "running_page", list(hubs), username, group, *(after or (None, None)), limit
         )
-        return await self._measured([_seen(row, row["total"]) for row in rows])
+        return [_seen(row, row["total"]) for row in rows]
 
     async def overasking(self, hubs: Sequence[str]) -> list[Overasking]:
         """By Hub, profile and image, the most memory that nobody touched first."""
         rows = await self._fetch("overasking", list(hubs))
         return [Overasking(*row.values()) for row in rows]
 
-    async def _measured(self, seen: list[SeenSession]) -> list[SeenSession]:
-        """The same, each with what samplers measured of it."""
-        measured = await measured_of(self._fetch, [one.session.id for one in seen])
-        return [replace(one, measured=measured.get(one.session.id)) for one in seen]
-
     async def groups(self, hubs: Sequence[str]) -> list[KnownGroup]:
         """The groups that somebody is in now, by name."""
         return [KnownGroup(*row.values()) for row in await self._fetch("groups_known", list(hubs))]
 
-    async def servers_of_user(self, hub: str, username: str) -> list[str]:
-        """The names of all servers that a user ever had; the default one is empty.
+    async def servers_of_user(self, hub: str, username: str) -> list[KnownServer]:
+        """All servers that a user ever had, by name.
 
         None of them for a user of whom the Hub never told.
         """
         rows = await self._fetch("servers_of_user", hub, username)
-        return [row["server_name"] for row in rows]
+        return [KnownServer(*row.values()) for row in rows]
 
     async def usernames(self, hubs: Sequence[str]) -> list[tuple[str, str]]:
         """Hub and name of everyone who ever had a server, in no order."""
@@ -390,4 +270,6 @@ def _divided(window: Window) -> tuple[datetime, datetime, str | None, str]:
 
 
 def _seen(row: asyncpg.Record, total: int | None = None) -> SeenSession:
-    return SeenSession(session_of(row), row["active_seconds"], row["last_activity_at"], total)
+    return SeenSession(
+        session_of(row), row["active_seconds"], row["last_activity_at"], total, measured_of(row)
+    )

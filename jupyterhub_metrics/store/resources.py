@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
-from uuid import UUID
+from typing import Any, Final
+
+import asyncpg
 
 from .queries import Fetch
 
@@ -31,6 +32,9 @@ class Measured:
     cpu_peak_cores: float | None
     cpu_mean_cores: float | None
     cpu_last_cores: float | None
+
+
+_MEASURED_FIELDS: Final = tuple(field.name for field in fields(Measured))[1:]
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,8 @@ class Resources:
         return taken
 
 
-async def measured_of(fetch: Fetch, sessions: Sequence[UUID]) -> dict[UUID, Measured]:
-    """What was measured of these sessions, by session; of the others nothing."""
-    if not sessions:
-        return {}
-    rows = await fetch("measured_of_sessions", list(sessions))
-    return {row["session_id"]: Measured(*list(row.values())[1:]) for row in rows}
+def measured_of(row: asyncpg.Record) -> Measured | None:
+    """What was measured of the session of a row of ``sessions_as_measured``; None for nothing."""
+    if row["measured_source"] is None:
+        return None
+    return Measured(row["measured_source"], *(row[name] for name in _MEASURED_FIELDS))

@@ -46,6 +46,14 @@ FROM (
 GROUP BY bucket, hub, value
 ORDER BY bucket, seconds DESC, value, hub;
 
+-- name: usage_days_of_user
+-- One user's usage by day, in no order.
+-- Of the user $2 of the Hub $1 in [$3, $4), by days of the zone $6; hours of resources of days from
+-- $5 on.
+SELECT *
+FROM usage_days_of_user(
+    $1::text, $2::text, $3::timestamptz, $4::timestamptz, $5::timestamptz, $6::text);
+
 -- name: seconds_over_time
 -- How long everybody's servers ran, by bucket and by one thing more.
 -- Of the Hubs $1 in [$2, $3), by $6, which is hub, node, image or profile; buckets of $4, a day or
@@ -184,7 +192,7 @@ FROM (
     LIMIT $8
 ) AS picked
 CROSS JOIN LATERAL (
-    SELECT * FROM sessions_with_activity WHERE id = picked.id LIMIT 1
+    SELECT * FROM sessions_as_measured WHERE id = picked.id LIMIT 1
 ) AS found
 ORDER BY started_at DESC, id DESC;
 
@@ -222,7 +230,7 @@ FROM (
     LIMIT $8
 ) AS picked
 CROSS JOIN LATERAL (
-    SELECT * FROM sessions_with_activity WHERE id = picked.id LIMIT 1
+    SELECT * FROM sessions_as_measured WHERE id = picked.id LIMIT 1
 ) AS found
 ORDER BY started_at DESC, id DESC;
 
@@ -241,7 +249,7 @@ FROM (
     LIMIT $7
 ) AS picked
 CROSS JOIN LATERAL (
-    SELECT * FROM sessions_with_activity WHERE id = picked.id LIMIT 1
+    SELECT * FROM sessions_as_measured WHERE id = picked.id LIMIT 1
 ) AS found
 ORDER BY started_at DESC, id DESC;
 
@@ -271,7 +279,7 @@ FROM (
     LIMIT $6
 ) AS picked
 CROSS JOIN LATERAL (
-    SELECT * FROM sessions_with_activity WHERE id = picked.id LIMIT 1
+    SELECT * FROM sessions_as_measured WHERE id = picked.id LIMIT 1
 ) AS found
 ORDER BY started_at DESC, id DESC;
 
@@ -284,8 +292,10 @@ GROUP BY hub, group_name
 ORDER BY group_name, hub;
 
 -- name: servers_of_user
--- The names of a user's ($1 Hub, $2 name) servers.
-SELECT server_name
+-- The names of a user's ($1 Hub, $2 name) servers, and which of them start or run.
+SELECT
+    server_name,
+    EXISTS (SELECT FROM open_sessions WHERE open_sessions.server_id = servers.id) AS open
 FROM servers
 WHERE hub = $1 AND username = $2
 ORDER BY server_name;

@@ -30,23 +30,6 @@ SELECT record_pod_samples($1::text::jsonb);
 -- Adds samples of a user's own server to its open session; NULL if none is open.
 SELECT record_server_samples($1::text, $2::text, $3::text, $4::text::jsonb) AS taken;
 
--- name: measured_of_sessions
--- What was measured of these sessions, by samplers of nodes or else by their own servers.
-SELECT DISTINCT ON (session_id)
-    session_id,
-    source,
-    first_at AS sampled_from,
-    last_at AS sampled_until,
-    memory_peak_bytes,
-    memory_byte_seconds / nullif(memory_seconds, 0) AS memory_mean_bytes,
-    memory_last_bytes,
-    cpu_peak_cores,
-    cpu_core_seconds / nullif(cpu_seconds, 0) AS cpu_mean_cores,
-    cpu_last_cores
-FROM session_samples
-WHERE session_id = ANY ($1::uuid[])
-ORDER BY session_id, source;
-
 -- name: overasking
 -- What sessions asked for and used, by profile and image, the most that nobody touched first.
 SELECT *

@@ -209,11 +209,18 @@ async def test_what_is_read_of_sessions_has_what_was_measured(
     window = Window(START, NOW)
     [unmeasured] = await store.reading.sessions_of_user("campus", "ada", window, None, None, 9)
     assert unmeasured.measured is None
+    sample = {"sampled_at": START.timestamp() + 60, "interval_seconds": 60, "memory_bytes": 5 * GIB}
+    await store.resources.record("campus", "ada", "", [sample])
+    [told_of_itself] = await store.reading.sessions_of_user("campus", "ada", window, None, None, 9)
+    assert told_of_itself.measured is not None
+    assert told_of_itself.measured.source == "server"
+    assert told_of_itself.measured.memory_last_bytes == 5 * GIB
     await record(world, pod_sample(1, GIB, 0.25))
     [seen] = await store.reading.sessions_of_user("campus", "ada", window, None, None, 9)
     [running] = await store.reading.running(["campus"], None, None, None, 9)
     assert seen.measured == running.measured
     assert seen.measured is not None
+    assert seen.measured.source == "node"
     assert (seen.measured.memory_peak_bytes, seen.measured.cpu_mean_cores) == (GIB, 0.25)
 
 

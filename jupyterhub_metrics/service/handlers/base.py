@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from tornado.web import HTTPError, RequestHandler, StaticFileHandler
+from tornado.web import GZipContentEncoding, HTTPError, RequestHandler, StaticFileHandler
 
 from ..access import Viewer
 from ..wiring import Wiring
@@ -51,6 +51,13 @@ def security_headers(hub_host: str) -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",
     }
+
+
+class Compressed(GZipContentEncoding):
+    """Answers compressed, for those who take that: a page to an eighth in a third of the time that
+    the last tenth of it would cost."""
+
+    GZIP_LEVEL = 2
 
 
 class SecureHandler(RequestHandler):

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from ...store import Reading, SessionPlace, UsageRow, Window
+from ...model import Session
+from ...store import DayRow, DrawnSession, KnownServer, Reading, SessionPlace, Window
 from ..api.asking import Question
 from ..api.parameters import CURSOR, HUB, SERVER
 from ..drawings import calendar_since
@@ -39,22 +40,37 @@ class UsageHandler(VisitedPage):
         await self._render(question, period, name, shown, servers)
 
     async def _render(
-        self, question: Question, period: Period, name: str, shown: str, servers: Sequence[str]
+        self,
+        question: Question,
+        period: Period,
+        name: str,
+        shown: str,
+        servers: Sequence[KnownServer],
     ) -> None:
         viewer, reading, hub = question.viewer, question.reading, question.hub
         hidden = self.wiring.privacy.hides(viewer, hub, name)
         server = None if hidden else server_of_form(question.values.get("server"))
         place = session_place(self.place(period, "sessions"))
-        drawn = await reading.drawn_sessions_of_user(hub, name, period.window, server, MAX_DRAWN)
         listed = await reading.sessions_of_user(hub, name, period.window, server, place, ROWS + 1)
-        since = min(calendar_since(period.drawn_until, period.zone), period.before[0])
-        days = await reading.usage_of_user(
-            hub, name, Window(since, period.until, period.zone, "day"), "hub"
+        # where the table has all of them, they need not be asked for again
+        drawn: Sequence[Session | DrawnSession] = (
+            [seen.session for seen in listed]
+            if place is None and len(listed) <= ROWS
+            else await reading.drawn_sessions_of_user(hub, name, period.window, server, MAX_DRAWN)
         )
+        since = calendar_since(period.drawn_until, period.zone)
         if period.month is not None:
+            first = period.before[0]
+            days = await reading.days_of_user(
+                hub, name, min(since, first), period.until, first, period.zone
+            )
             amounts, before = months_of(days, period)
         else:
+            days = await reading.days_of_user(
+                hub, name, since, period.until, period.until, period.zone
+            )
             amounts, before = await amounts_of(reading, period, hub, name)
+        runs = any(known.open for known in servers)
         page = usage_page(
             shown,
             viewer.name,
@@ -62,7 +78,7 @@ class UsageHandler(VisitedPage):
             amounts,
             before,
             days,
-            await reading.running([hub], name, None, None, MAX_RUNNING),
+            await reading.running([hub], name, None, None, MAX_RUNNING) if runs else (),
             drawn,
             listed,
             hidden=hidden,
@@ -77,7 +93,7 @@ class UsageHandler(VisitedPage):
             "usage.html",
             page=page,
             period=period,
-            servers=[] if hidden else servers,
+            servers=[] if hidden else [known.server_name for known in servers],
             server=server,
             exports=api_link(self.wiring.prefix, "sessions", arguments),
             cursor=self.cursor(period, "sessions", next_place),
@@ -94,7 +110,7 @@ def server_of_form(chosen: str | None) -> str | None:
     return "" if chosen == DEFAULT else chosen
 
 
-def months_of(days: Sequence[UsageRow], period: Period) -> tuple[Amounts, Amounts]:
+def months_of(days: Sequence[DayRow], period: Period) -> tuple[Amounts, Amounts]:
     """Usage of the month and of the one before, out of that of their days."""
     months = ((period.since, period.until), period.before)
     now, before = (
