@@ -41,7 +41,9 @@ setup(c, hub_name={hub_name!r}, service_port={service_port})
 CONFIG = """
 import asyncio, json, time
 from pathlib import Path
+import jupyterhub.spawner
 from jupyterhub.services.service import _ServiceSpawner
+from jupyterhub.utils import random_port
 c = get_config()
 c.JupyterHub.bind_url = "http://127.0.0.1:{port}/"
 c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub_port}"
@@ -82,6 +84,17 @@ c.JupyterHub.load_roles = [{{
     "services": ["observer"],
     "scopes": ["admin:users", "admin:servers", "admin:groups", "tokens", "read:hub"],
 }}]
+
+# what answers for one server must not be another that got the same port a moment before
+ports = set()
+
+def port_of_its_own():
+    while (port := random_port()) in ports:
+        pass
+    ports.add(port)
+    return port
+
+jupyterhub.spawner.random_port = port_of_its_own
 
 def note_hook(name, spawner):
     with Path("hooks.jsonl").open("a") as hooks:

@@ -162,9 +162,9 @@ class KillStack:
         verdicts: list[Verdict] = []
         self.observer.read_diaries()
         for attempt in self.observer.attempts:
-            if attempt.lives:
-                shown = partial(self.observer.is_shown_ready, attempt)
-                await until(shown, f"{attempt} is ready", seconds=60)
+            if attempt.over_by == float("inf"):
+                settled = partial(self.observer.has_settled, attempt)
+                await until(settled, f"{attempt} is ready or over", seconds=60)
 
         async def is_right() -> bool:
             verdicts.append(

@@ -147,10 +147,15 @@ class OutsideObserver:
             attempt.process.kill()
             await until(lambda: not attempt.lives, "the orphan is gone")
 
-    async def is_shown_ready(self, attempt: Attempt) -> bool:
+    async def has_settled(self, attempt: Attempt) -> bool:
+        """Whether a server that nobody ended is ready, or the Hub has given it up itself."""
         answer = await self._ask("GET", attempt, None)
+        if self._lacks(attempt, answer):
+            attempt.over_by = answer.answered_at
+            await self._end_orphan(attempt)
+            return True
         model = self._model(attempt, answer)
-        return bool(model and model["ready"])
+        return bool(model and model["ready"] and attempt.lives)
 
     async def _start(self, lane: Lane, life: Life) -> Attempt:
         """Ask until somebody answers. A request that nobody answered may have been heard."""
