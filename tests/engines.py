@@ -76,9 +76,13 @@ def engine(request: pytest.FixtureRequest) -> str:
     return getattr(request, "param", "plain")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def timescale_server() -> Iterator[str]:
-    """DSN of the session's TimescaleDB; any database's name will do."""
+    """DSN of the module's TimescaleDB; any database's name will do.
+
+    One backend keeps the plans of all functions that it ever ran: after a hundred schemas it takes
+    a second to make the next.
+    """
     wanted = json.loads((BRIDGE / "package.json").read_text())["dependencies"]
     for name, version in wanted.items():
         installed = BRIDGE / "node_modules" / name / "package.json"
