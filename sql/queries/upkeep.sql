@@ -25,7 +25,7 @@ SELECT min(at) FROM polls WHERE at < $1;
 
 -- name: count_hours
 -- Counts the oldest hours that ended before $1, a few; gives how many.
-SELECT hourly_count($1, 3);
+SELECT hourly_count($1, 2);
 
 -- name: hours_uncounted_from
 -- When the first hour ended that should be counted and is not.
