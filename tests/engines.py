@@ -31,6 +31,7 @@ ON_BOTH = {
     "test_store_fold",
     "test_store_migrations",
     "test_store_observations",
+    "test_store_owners",
     "test_store_plans",
     "test_store_reading",
     "test_store_seed_hours",
