@@ -57,7 +57,6 @@ ON_BOTH = {
 
 ON_APACHE = {
     "test_store",
-    "test_store_backup",
     "test_store_migrations",
     "test_store_seed_names",
     "test_store_tidying",
@@ -67,9 +66,9 @@ ON_APACHE = {
 ``JUPYTERHUB_METRICS_TEST_APACHE`` is 1.
 
 Its schema, chunks and queries are those of the full licence, and nothing is ever compressed. So
-here is what makes the schema, does upkeep, tells of it, and takes rows out and in. What is true
-there alone stands in ``test_store_apache_licence``, three weeks of upkeep among it, so that
-``test_store_compression``, the longest of all, need not run there each time."""
+here is what makes the schema, does upkeep, and tells of it. Three weeks of upkeep are in
+``test_store_apache_licence``, backups that come and go in ``test_store_backup_engines``: so
+``test_store_compression`` and ``test_store_backup``, which take longest, need not run each time."""
 
 ONE_BACKEND = "the engine is one backend that serves one transaction after another"
 ANY_LOGIN = "the bridge lets everyone in, and makes what they call their database"
