@@ -60,8 +60,8 @@ async def _check_readable(connection: asyncpg.Connection, capabilities: Capabili
     if compressed:
         raise SchemaMismatch(
             f"found {compressed} compressed chunks in {capabilities}, which leaves their rows out; "
-            "expected the full licence that compressed them; give the server "
-            "timescaledb.license = 'timescale' again; from there, a backup restores into any other"
+            "expected the full licence that compressed them; give the server that package and "
+            "timescaledb.license = 'timescale' again; a backup made there restores into any other"
         )
 
 
