@@ -389,3 +389,6 @@ DROP VIEW session_runs;
 DROP VIEW session_owners;
 DROP VIEW server_spans;
 DROP INDEX servers_username;
+
+-- Nothing calls it.
+DROP FUNCTION usage_hour_at(integer);
