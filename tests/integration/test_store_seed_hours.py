@@ -208,27 +208,38 @@ FROM generate_series(1, 700, 3) AS number
 JOIN words AS hub ON hub.word IN ('campus', 'lab') AND length(hub.word) * number % 4 > 0
 JOIN descriptions AS image ON image.id * number % 5 > 1;
 UPDATE hourly_counted SET before = date_trunc('hour', now());
+INSERT INTO polls (id, block, hub_id, at)
+    SELECT id, id, 1, now() - (9000 - id) * interval '5 minutes'
+    FROM unnest('{1,8000}'::integer[]) AS id;
+INSERT INTO observation_spans (block, first_poll, last_poll, user_id, image_id)
+    SELECT id, id, id, 1, 1 FROM polls;
 """
-"""Hours that a schema of rows had counted, some without a node, some of one Hub alone."""
+"""Hours that a schema of rows had counted, some without a node, some of one Hub alone; polls."""
 
 
-async def test_hours_that_were_counted_as_rows_are_carried_over(postgres_dsn: str) -> None:
+async def test_hours_that_were_counted_as_rows_are_carried_over(
+    postgres_dsn: str, engine: str
+) -> None:
     connection = await asyncpg.connect(postgres_dsn)
     known = (await read_schema(connection)).known
     packed = next(one.version for one in known if one.name == "packed_hours")
     await migrate(connection, known[: packed - 1])
     await connection.execute(AS_ROWS)
+    compressed = await connection.fetchval("SELECT compress_chunks(now(), 1000)")
+    assert (compressed >= 3) is (engine == "timescale")
     nodes = (
         "SELECT hour, node_name, unique_users, total_containers, "
         "round(avg_age_seconds, 6) AS avg_age_seconds, hub FROM hourly_node_stats "
         "ORDER BY hour, hub, node_name"
     )
     images = "SELECT * FROM hourly_image_stats ORDER BY 1, 2, 3, hub"
-    before = [await connection.fetch(asked) for asked in (nodes, images)]
+    seen = "SELECT * FROM container_observations ORDER BY timestamp"
+    before = [await connection.fetch(asked) for asked in (nodes, images, seen)]
     assert {row["node_name"] for row in before[0]} == {"n1", "n2", None}
-    assert {row["hub"] for rows in before for row in rows} == {"campus", "lab"}
+    assert {row["hub"] for row in before[1]} == {"campus", "lab"}
+    assert len(before[2]) == 2
     await migrate(connection, known)
-    after = [await connection.fetch(asked) for asked in (nodes, images)]
+    after = [await connection.fetch(asked) for asked in (nodes, images, seen)]
     assert after == before
     assert await connection.fetchval("SELECT count(*) FROM hourly_node_counts") == len(
         {(row["hour"], row["hub"]) for row in before[0]}
