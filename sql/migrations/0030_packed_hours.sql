@@ -94,7 +94,10 @@ CREATE FUNCTION hourly_present(hours timestamptz[]) RETURNS TABLE (
             least(session.ended_at, hour + interval '1 hour', now()) AS until
         OFFSET 0
     ) AS present
-    JOIN servers ON servers.id = session.server_id
+    -- one by one: they are as many as sessions of the hour, whatever the number of servers
+    CROSS JOIN LATERAL (
+        SELECT servers.hub, servers.account_id FROM servers WHERE id = session.server_id OFFSET 0
+    ) AS servers
     WHERE session.state IN ('running', 'ended') AND present.since < present.until
 $$;
 
