@@ -20,7 +20,7 @@ from .migrations import Migration, apply, known_migrations, pending
 from .progress import Begin
 from .queries import query
 from .schema import add_timescaledb, read_schema
-from .tables import ARCHIVED, STATE, Table, archived_tables
+from .tables import STATE, Table, archived_tables
 
 
 async def restore_backup(dsn: str, path: Path, *, replace: bool, begin: Begin) -> Manifest:
@@ -135,10 +135,11 @@ async def _fill(
     tables: Sequence[Table],
     begin: Begin,
 ) -> None:
-    triggers = await connection.fetch(query("put_off_triggers"), list(ARCHIVED))
+    names = [table.name for table in tables]
+    triggers = await connection.fetch(query("put_off_triggers"), names)
     for trigger in triggers:
         await connection.execute(trigger["off"])
-    await connection.execute(await connection.fetchval(query("empty_tables"), list(ARCHIVED)))
+    await connection.execute(await connection.fetchval(query("empty_tables"), names))
     await connection.execute(query("make_partitions"), list(archive.manifest.months))
     put = copy_into if await connection.fetchval(query("takes_copy")) else insert_into
     advance = begin("restore", archive.manifest.rows)

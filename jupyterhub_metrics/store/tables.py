@@ -39,8 +39,8 @@ ARCHIVED: Final = (
     "server_owners",
     "user_starts",
     "pseudonym_key",
-    "hourly_node_rows",
-    "hourly_image_rows",
+    "hourly_node_counts",
+    "hourly_image_counts",
     "hourly_counted",
     "hourly_changed",
     "session_samples",
@@ -49,6 +49,10 @@ ARCHIVED: Final = (
 )
 """All tables of the schema that are kept, small ones first. What a migration adds comes in
 here."""
+
+DROPPED: Final = ("hourly_node_rows", "hourly_image_rows")
+"""What earlier schemas had besides. A backup of one is restored into it before later migrations
+carry its rows over."""
 
 FORGETTING: Final = frozenset({"rings", "monitor_samples_ring"})
 """Tables that forget by themselves and are in no backup; samplers make them again."""
@@ -96,6 +100,6 @@ class Table:
 
 
 async def archived_tables(connection: asyncpg.Connection) -> list[Table]:
-    """Those of :data:`ARCHIVED` that this database has."""
-    rows = await connection.fetch(query("archived_tables"), list(ARCHIVED))
+    """Those of :data:`ARCHIVED` and :data:`DROPPED` that this database has."""
+    rows = await connection.fetch(query("archived_tables"), [*ARCHIVED, *DROPPED])
     return [Table(**dict(row)) for row in rows]

@@ -57,7 +57,7 @@ SELECT pg_advisory_xact_lock(7236280, 3);
 -- Empties what is computed from events. Usage that is not there is counted when read.
 TRUNCATE
     open_sessions, ended_sessions, usage_days, usage_months, usage_summary, usage_due,
-    hourly_node_rows, hourly_image_rows, hourly_changed, resource_sums, resource_due,
+    hourly_node_counts, hourly_image_counts, hourly_changed, resource_sums, resource_due,
     server_owners, user_starts;
 
 -- name: open_all_usage

@@ -144,6 +144,29 @@ async def test_an_empty_database_gets_everything(filled: str, another_dsn: str, 
     assert await contents(another_dsn) == await contents(filled)
 
 
+async def test_tables_that_were_dropped_since_are_carried_over_from_a_backup(
+    filled: str, another_dsn: str, path: Path
+) -> None:
+    def older(manifest: dict[str, Any], parts: dict[str, bytes]) -> None:
+        packed = [one["name"] for one in manifest["migrations"]].index("packed_hours")
+        del manifest["migrations"][packed:]
+        kept = [t for t in manifest["tables"] if not t["name"].endswith("_counts")]
+        columns = ["hour", "avg_age_seconds", "hub_id", "node_id", "unique_users"]
+        columns.append("total_containers")
+        kept.append({**kept[0], "name": "hourly_node_rows", "columns": columns})
+        columns = ["hour", "hub_id", "description_id", "unique_users", "total_containers"]
+        kept.append({**kept[0], "name": "hourly_image_rows", "columns": columns})
+        manifest["tables"] = kept
+        hour = b"2026-02-01 05:00:00+00"
+        rows = [b"0.25\t1\t\\N\t1\t1\n", b"1.5\t1\t1\t2\t3\n"]
+        parts["tables/hourly_node_rows.copy"] = b"".join(hour + b"\t" + row for row in rows)
+        parts["tables/hourly_image_rows.copy"] = hour + b"\t1\t1\t7\t8\n"
+
+    await restore(another_dsn, rewritten(path, older))
+    assert await run(another_dsn, "SELECT node_ids FROM hourly_node_counts") == [1, None]
+    assert await run(another_dsn, "SELECT unique_users FROM hourly_image_counts") == [7]
+
+
 async def test_an_older_backup_is_brought_up_to_date(
     filled: str, another_dsn: str, path: Path
 ) -> None:

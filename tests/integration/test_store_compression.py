@@ -20,8 +20,8 @@ NOW = at(26 * DAY)
 FOR_EVER = UpkeepRules(keep_observations=None)
 GROWN = {
     "event_rows",
-    "hourly_image_rows",
-    "hourly_node_rows",
+    "hourly_image_counts",
+    "hourly_node_counts",
     "observation_spans",
     "usage_days",
     "usage_months",

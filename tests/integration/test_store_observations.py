@@ -144,3 +144,35 @@ async def test_hubs_that_are_checked_in_turn_do_not_mix(store: Store, connection
         await store.record_observations("other", at(now), [seen("ada", 0, now), seen("x", 0, now)])
     assert len(await shown(connection)) == 5
     assert len(await shown(connection, "other")) == 10
+
+
+async def test_what_checks_saw_is_read_from_an_index_alone(store: Store, connection) -> None:
+    for number in range(60):
+        now = number * POLL
+        running = [seen(f"u{user}", 0, now) for user in range(number, number + 20)]
+        await store.record_observations("campus", at(now), running)
+    await connection.execute("VACUUM ANALYZE observation_spans")
+    # of a few pages, reading all would be cheaper
+    await connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+    plan = [
+        row[0].strip()
+        for row in await connection.fetch(
+            "EXPLAIN ANALYZE SELECT count(DISTINCT user_email), count(DISTINCT node_name), "
+            "count(DISTINCT container_base) FROM container_observations WHERE timestamp > $1",
+            at(30 * POLL),
+        )
+    ]
+    assert any("Index Only Scan" in line and "observation_spans_block" in line for line in plan)
+    assert {line for line in plan if line.startswith("Heap Fetches")} == {"Heap Fetches: 0"}
+
+
+async def test_closed_blocks_are_soon_known_to_be_seen_by_all(store: Store, connection) -> None:
+    await store.record_observations("campus", at(0), [seen("ada", 0, 0)])
+    # a hypertable's rows are in its chunks
+    options = await connection.fetch(
+        "SELECT unnest(reloptions) AS option FROM pg_class WHERE oid IN ("
+        "SELECT tableoid FROM observation_spans)"
+    )
+    for condition in ("vacuum", "vacuum_insert"):
+        assert f"autovacuum_{condition}_threshold=1000" in {row["option"] for row in options}
+        assert f"autovacuum_{condition}_scale_factor=0" in {row["option"] for row in options}

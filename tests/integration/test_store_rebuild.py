@@ -93,7 +93,10 @@ async def test_hours_that_were_counted_wrongly_are_counted_again(
     )
     before = await connection.fetch(asked)
     await connection.fetchval("SELECT hourly_count('2026-04-01Z', 10000)")
-    await connection.execute("UPDATE hourly_node_rows SET unique_users = 99")
+    await connection.execute(
+        "UPDATE hourly_node_counts "
+        "SET unique_users = array_fill(99, ARRAY[cardinality(unique_users)])"
+    )
     assert {row["unique_users"] for row in await connection.fetch(asked)} == {99}
     await checked.rebuild(NOW)
     assert await connection.fetch(asked) == before != []

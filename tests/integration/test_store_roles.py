@@ -196,7 +196,8 @@ async def test_a_temporary_table_never_comes_before_ours(made: Roles) -> None:
     async with made.connected("owner") as owner:
         pinned = await owner.fetch(
             "SELECT DISTINCT setting FROM pg_proc CROSS JOIN unnest(proconfig) AS setting "
-            "WHERE prosecdef AND pronamespace = 'public'::regnamespace"
+            "WHERE prosecdef AND pronamespace = 'public'::regnamespace "
+            "AND setting LIKE 'search_path=%'"
         )
         assert [row["setting"] for row in pinned] == ["search_path=public, pg_temp"]
 

@@ -18,6 +18,8 @@ from test_store_usage import histories
 
 from jupyterhub_metrics.model import Event, Session
 from jupyterhub_metrics.store import Store
+from jupyterhub_metrics.store.migrations import migrate
+from jupyterhub_metrics.store.schema import read_schema
 
 HOUR = timedelta(hours=1)
 UNTIL = datetime(2026, 4, 2, tzinfo=timezone.utc)
@@ -73,7 +75,7 @@ async def test_any_history_and_any_counting_gives_the_hours_of_the_reference(
     async def outcome(history: Sequence[list[Event] | int], at_most: Sequence[int]) -> None:
         await forget_everything(connection)
         await connection.execute(
-            "TRUNCATE hourly_node_rows, hourly_image_rows, hourly_changed;"
+            "TRUNCATE hourly_node_counts, hourly_image_counts, hourly_changed;"
             "UPDATE hourly_counted SET before = '-infinity'"
         )
         portions = iter(at_most)
@@ -183,4 +185,63 @@ async def test_who_may_read_only_these_names_can_read_them(postgres_dsn: str, st
     for name in (*names, "hourly_image_stats"):
         assert await connection.fetchval(f"SELECT count(*) FROM {name}") == 1
     await connection.execute(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
+    await connection.close()
+
+
+AS_ROWS = """
+INSERT INTO words (word) VALUES ('campus'), ('lab'), ('n1'), ('n2');
+INSERT INTO descriptions (digest, image_name, image_tag)
+    SELECT sha256(tag::bytea), 'reg/' || name, tag
+    FROM (VALUES ('a', '1'), ('a', '2'), ('b', '3')) AS told (name, tag);
+INSERT INTO hourly_node_rows (
+    hour, hub_id, node_id, unique_users, total_containers, avg_age_seconds)
+SELECT
+    date_trunc('hour', now()) - number * interval '1 hour', hub.id, node.id, number, number + 1,
+    number / 7.0 + coalesce(node.id, 0)
+FROM generate_series(1, 700, 3) AS number
+JOIN words AS hub ON hub.word IN ('campus', 'lab') AND length(hub.word) * number % 4 > 0
+LEFT JOIN words AS node ON node.word LIKE 'n%' AND node.id * number % 5 > 2;
+INSERT INTO hourly_image_rows (hour, hub_id, description_id, unique_users, total_containers)
+SELECT
+    date_trunc('hour', now()) - number * interval '1 hour', hub.id, image.id, number, number + 2
+FROM generate_series(1, 700, 3) AS number
+JOIN words AS hub ON hub.word IN ('campus', 'lab') AND length(hub.word) * number % 4 > 0
+JOIN descriptions AS image ON image.id * number % 5 > 1;
+UPDATE hourly_counted SET before = date_trunc('hour', now());
+INSERT INTO polls (id, block, hub_id, at)
+    SELECT id, id, 1, now() - (9000 - id) * interval '5 minutes'
+    FROM unnest('{1,8000}'::integer[]) AS id;
+INSERT INTO observation_spans (block, first_poll, last_poll, user_id, image_id)
+    SELECT id, id, id, 1, 1 FROM polls;
+"""
+"""Hours that a schema of rows had counted, some without a node, some of one Hub alone; polls."""
+
+
+async def test_hours_that_were_counted_as_rows_are_carried_over(
+    postgres_dsn: str, engine: str
+) -> None:
+    connection = await asyncpg.connect(postgres_dsn)
+    known = (await read_schema(connection)).known
+    packed = next(one.version for one in known if one.name == "packed_hours")
+    await migrate(connection, known[: packed - 1])
+    await connection.execute(AS_ROWS)
+    compressed = await connection.fetchval("SELECT compress_chunks(now(), 1000)")
+    assert (compressed >= 3) is (engine == "timescale")
+    nodes = (
+        "SELECT hour, node_name, unique_users, total_containers, "
+        "round(avg_age_seconds, 6) AS avg_age_seconds, hub FROM hourly_node_stats "
+        "ORDER BY hour, hub, node_name"
+    )
+    images = "SELECT * FROM hourly_image_stats ORDER BY 1, 2, 3, hub"
+    seen = "SELECT * FROM container_observations ORDER BY timestamp"
+    before = [await connection.fetch(asked) for asked in (nodes, images, seen)]
+    assert {row["node_name"] for row in before[0]} == {"n1", "n2", None}
+    assert {row["hub"] for row in before[1]} == {"campus", "lab"}
+    assert len(before[2]) == 2
+    await migrate(connection, known)
+    after = [await connection.fetch(asked) for asked in (nodes, images, seen)]
+    assert after == before
+    assert await connection.fetchval("SELECT count(*) FROM hourly_node_counts") == len(
+        {(row["hour"], row["hub"]) for row in before[0]}
+    )
     await connection.close()

@@ -138,10 +138,10 @@ async def test_bounds_of_a_question_reach_an_index(store: Store, postgres_dsn: s
             "server_owners_user_email",
         ),
         ("SELECT last_seen FROM users WHERE email = 'x'", "people_history_email"),
-        (f"SELECT node_name FROM hourly_node_stats WHERE hour > {day}", "hourly_node_rows_hour"),
+        (f"SELECT node_name FROM hourly_node_stats WHERE hour > {day}", "hourly_node_counts_hour"),
         (
             f"SELECT unique_users FROM hourly_image_stats WHERE hour > {day}",
-            "hourly_image_rows_hour",
+            "hourly_image_counts_hour",
         ),
     ):
         found = await plan(connection, question)
@@ -159,4 +159,28 @@ async def test_who_does_not_ask_for_session_id_does_not_pay_for_it(
     unasked = await plan(connection, "SELECT user_email, runtime_hours FROM user_sessions")
     assert "requests" in asked
     assert "requests" not in unasked
+    await connection.close()
+
+
+async def test_hours_that_a_question_leaves_out_are_not_counted_for_it(
+    store: Store, postgres_dsn: str
+) -> None:
+    connection = await asyncpg.connect(postgres_dsn)
+    await store.ingest([event("requested"), event("ready", 1)])
+    await connection.fetchval("SELECT hourly_count($1, 500)", T0 + timedelta(hours=8))
+    await connection.execute(
+        "UPDATE hourly_counted SET before = date_trunc('hour', now());"
+        "INSERT INTO hourly_changed VALUES (date_trunc('hour', now()) - interval '5 hours')"
+    )
+    for of, name in (("node", "hourly_nodes"), ("image", "hourly_images")):
+        for condition, calls in (
+            (f"hour < '{T0 + timedelta(hours=8)}'", "never executed"),
+            ("hour > now() - interval '1 hour'", "loops=1)"),
+            ("hour > now() - interval '1 day'", "loops=2)"),
+        ):
+            found = await connection.fetch(
+                f"EXPLAIN ANALYZE SELECT * FROM hourly_{of}_stats WHERE {condition}"
+            )
+            [call] = [row[0] for row in found if f"Function Scan on {name} " in row[0]]
+            assert calls in call, condition
     await connection.close()
