@@ -13,5 +13,7 @@ ALTER TABLE observation_spans SET (
     autovacuum_vacuum_threshold = 1000,
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_insert_threshold = 1000,
-    autovacuum_vacuum_insert_scale_factor = 0
+    autovacuum_vacuum_insert_scale_factor = 0,
+    -- else the last fiftieth of the table waits for more
+    vacuum_index_cleanup = on
 );
