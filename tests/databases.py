@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
-from engines import SERVER_VARIABLE
+from engines import SERVER_VARIABLE, SERVERS
 from scratch import scratch_folder
 
 from jupyterhub_metrics.store import EmbeddedServer, Store, embedded, open_store
@@ -79,9 +79,8 @@ def with_database(dsn: str, name: str) -> str:
 
 @pytest.fixture
 def engine_server(engine: str, request: pytest.FixtureRequest) -> str:
-    """DSN of the server with the test's engine; the other one is not started for it."""
-    name = "timescale_server" if engine == "timescale" else "database_server"
-    server: str = request.getfixturevalue(name)
+    """DSN of the server with the test's engine; the others are not started for it."""
+    server: str = request.getfixturevalue(SERVERS[engine])
     return server
 
 
@@ -90,7 +89,7 @@ async def new_database(server: str, engine: str, template: str | None = None) ->
     """DSN of a new database, empty or as the template, dropped at the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     dsn = with_database(server, name)
-    if engine == "timescale":
+    if engine != "plain":
         yield dsn
         # there, a database is a schema
         connection = await asyncpg.connect(dsn)

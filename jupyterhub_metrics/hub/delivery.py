@@ -189,8 +189,6 @@ class Delivery(LoggingConfigurable):
             # a service from before heartbeats wants at least one event
             self._heard_at = self._monotonic()
             return _Round.IDLE
-        if response.code == 599:
-            return self._failed(f"found {response.error}; expected the metrics service to answer")
         error = answer.get("error")
         if response.code in (400, 413) and isinstance(error, str) and "field" in answer:
             if len(waiting) == 1:

@@ -124,6 +124,7 @@ async def verify(dsn: str) -> int:
         *(f"session {one}" for one in sorted(found.sessions)),
         *(f"usage of {day}" for day in sorted(found.usage_days)),
         *(f"summary of usage of {day}" for day in sorted(found.rollup_days)),
+        *(f"what is kept of user {username} of {hub}" for hub, username in sorted(found.users)),
     ]
     for one in told[:_SHOWN]:
         _print(f"{one} is not what events say")
@@ -132,8 +133,8 @@ async def verify(dsn: str) -> int:
     if told:
         _print(
             f"found {len(found.sessions):,} sessions and {len(found.usage_days):,} days of usage "
-            f"that differ, and summaries of {len(found.rollup_days):,} days; expected none; run "
-            "jupyterhub-metrics db rebuild"
+            f"that differ, summaries of {len(found.rollup_days):,} days and "
+            f"{len(found.users):,} users; expected none; run jupyterhub-metrics db rebuild"
         )
         return 1
     _print("verified: all sessions and their usage are what events say")

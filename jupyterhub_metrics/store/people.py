@@ -92,5 +92,5 @@ async def order_sources(connection: asyncpg.Connection, sources: Sequence[str]) 
 
 
 async def _fold(connection: asyncpg.Connection, hub: str, usernames: Sequence[str]) -> None:
-    await connection.execute(query("trim_people"), hub, list(usernames))
-    await connection.execute(query("fold_people"), hub, list(usernames))
+    for step in ("trim_people", "fold_people", "own_servers"):
+        await connection.execute(query(step), hub, list(usernames))

@@ -29,15 +29,17 @@ def silent(_doing: str, _done: float) -> None:
 
 @dataclass(frozen=True)
 class Differences:
-    """What is stored and should not be so, or should be and is not: sessions by id, and days
-    whose usage or whose rollups differ."""
+    """What is stored and should not be so, or should be and is not: sessions by id, days whose
+    usage or whose rollups differ, and users, by Hub and name, of whose servers another owner or
+    of whom another first session is kept."""
 
     sessions: frozenset[UUID]
     usage_days: frozenset[date]
     rollup_days: frozenset[date]
+    users: frozenset[tuple[str, str]]
 
     def __bool__(self) -> bool:
-        return bool(self.sessions or self.usage_days or self.rollup_days)
+        return bool(self.sessions or self.usage_days or self.rollup_days or self.users)
 
 
 async def rebuild(connection: asyncpg.Connection, now: datetime, progress: Progress) -> int:
@@ -58,7 +60,7 @@ async def rebuild(connection: asyncpg.Connection, now: datetime, progress: Progr
             )
             folded += count or 0
             progress("sessions", done)
-        await _each(connection, "analyse_sessions")
+        await _each(connection, "analyse_sessions", "own_servers_anew")
         for _, _, done in portions(bounds["first_at"], now):
             await connection.fetchval(
                 query("close_usage_days"), now, PORTION.days, timeout=_STATEMENT_SECONDS
@@ -95,7 +97,9 @@ async def differences(
             progress("usage", done)
         rows = await connection.fetch(query("rollups_that_differ"), timeout=_STATEMENT_SECONDS)
         rollups.update(row["day"] for row in rows)
-    return Differences(frozenset(sessions), frozenset(days), frozenset(rollups))
+        rows = await connection.fetch(query("owners_that_differ"), timeout=_STATEMENT_SECONDS)
+        users = frozenset((row["hub"], row["username"]) for row in rows)
+    return Differences(frozenset(sessions), frozenset(days), frozenset(rollups), users)
 
 
 async def _each(connection: asyncpg.Connection, *names: str) -> None:

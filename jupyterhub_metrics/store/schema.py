@@ -12,6 +12,7 @@ from typing import Literal
 
 import asyncpg
 
+from ..errors import SchemaMismatch
 from .capabilities import Capabilities, read_capabilities
 from .migrations import (
     Applied,
@@ -47,7 +48,21 @@ async def read_schema(connection: asyncpg.Connection) -> Schema:
     dialect = dialect_of(capabilities, applied)
     if dialect == "plain":
         capabilities = capabilities.without_timescaledb()
+    if capabilities.engine == "timescale-apache":
+        await _check_readable(connection, capabilities)
     return Schema(capabilities, applied, known_migrations(dialect))
+
+
+async def _check_readable(connection: asyncpg.Connection, capabilities: Capabilities) -> None:
+    """Raises SchemaMismatch if the full licence was there before: what it has compressed, the
+    other leaves out of every answer without a word."""
+    compressed = await connection.fetchval(query("compressed_chunks_timescale"))
+    if compressed:
+        raise SchemaMismatch(
+            f"found {compressed} compressed chunks in {capabilities}, which leaves their rows out; "
+            "expected the full licence that compressed them; give the server that package and "
+            "timescaledb.license = 'timescale' again; a backup made there restores into any other"
+        )
 
 
 async def prepare(connection: asyncpg.Connection, policy: Policy) -> tuple[Schema, list[Migration]]:

@@ -36,6 +36,8 @@ ARCHIVED: Final = (
     "people_sources",
     "people_said",
     "people_history",
+    "server_owners",
+    "user_starts",
     "pseudonym_key",
     "hourly_node_counts",
     "hourly_image_counts",

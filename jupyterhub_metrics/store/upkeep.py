@@ -99,7 +99,7 @@ DUTIES: Final = (
 )
 """All of them; a round begins with the one that is furthest behind."""
 
-ENOUGH_SECONDS: Final = 0.015
+ENOUGH_SECONDS: Final = 0.005
 """What has taken longer than this ends a round, so that nobody waits long for any of them."""
 
 

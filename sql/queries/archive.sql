@@ -36,7 +36,7 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT *, row_number() OVER (ORDER BY attnum) AS number
         FROM pg_attribute
-        WHERE attrelid = class.oid AND attnum > 0 AND NOT attisdropped
+        WHERE attrelid = class.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
     ) AS attribute
 ) AS columns
 LEFT JOIN LATERAL (

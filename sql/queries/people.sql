@@ -58,6 +58,14 @@ ON CONFLICT (hub, username, valid_from) DO UPDATE SET
     department = excluded.department,
     job_title = excluded.job_title;
 
+-- name: own_servers
+-- Brings the e-mails of the owners of servers of these users of one Hub up to their history.
+UPDATE server_owners AS kept
+SET user_email = known.user_email
+FROM owners_of(ARRAY(
+    SELECT id FROM servers WHERE hub = $1 AND username = ANY ($2::text[]))) AS known
+WHERE known.server_id = kept.server_id AND known.user_email <> kept.user_email;
+
 -- name: people_of_hub
 -- Everyone of one Hub, with what is known of them now.
 SELECT username, email, full_name, department, job_title FROM users WHERE hub = $1

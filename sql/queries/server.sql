@@ -98,6 +98,18 @@ WHERE relkind = 'r' AND relnamespace = (
     SELECT relnamespace FROM pg_class WHERE oid = to_regclass('schema_migrations'))
 ORDER BY relname;
 
+-- name: compressed_chunks_timescale
+-- How many chunks of ours are compressed; 0 where we have no schema.
+SELECT count(*)
+FROM _timescaledb_catalog.hypertable
+JOIN _timescaledb_catalog.chunk ON chunk.hypertable_id = hypertable.id
+WHERE to_regclass(format('%I.%I', chunk.schema_name, chunk.table_name)) IS NOT NULL
+    AND chunk.status & 1 = 1
+    AND hypertable.schema_name = (
+        SELECT nspname
+        FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE pg_class.oid = to_regclass('schema_migrations'));
+
 -- name: time_ranges
 -- The oldest and the newest moment of what is kept.
 SELECT 'session' AS what, min(started_at) AS oldest_at, max(started_at) AS newest_at

