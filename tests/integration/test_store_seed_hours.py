@@ -196,14 +196,15 @@ INSERT INTO descriptions (digest, image_name, image_tag)
 INSERT INTO hourly_node_rows (
     hour, hub_id, node_id, unique_users, total_containers, avg_age_seconds)
 SELECT
-    date_trunc('hour', now()) - number * interval '1 hour', hub.id, node.id, number, number + 1,
-    number / 7.0 + coalesce(node.id, 0)
+    date_trunc('hour', now()) - number * interval '1 hour', hub.id, node.id,
+    number % 9 * coalesce(node.id, 5) % 7, number + 1, number / 7.0 + coalesce(node.id, 0)
 FROM generate_series(1, 700, 3) AS number
 JOIN words AS hub ON hub.word IN ('campus', 'lab') AND length(hub.word) * number % 4 > 0
 LEFT JOIN words AS node ON node.word LIKE 'n%' AND node.id * number % 5 > 2;
 INSERT INTO hourly_image_rows (hour, hub_id, description_id, unique_users, total_containers)
 SELECT
-    date_trunc('hour', now()) - number * interval '1 hour', hub.id, image.id, number, number + 2
+    date_trunc('hour', now()) - number * interval '1 hour', hub.id, image.id,
+    number % 9 * image.id % 7, number + image.id
 FROM generate_series(1, 700, 3) AS number
 JOIN words AS hub ON hub.word IN ('campus', 'lab') AND length(hub.word) * number % 4 > 0
 JOIN descriptions AS image ON image.id * number % 5 > 1;
