@@ -52,7 +52,9 @@ JOIN words ON word = node_name
 CROSS JOIN LATERAL generate_series(
     first_poll - (first_poll - 1) % 144, least(last_poll, newest), 144) AS block
 WHERE first_poll <= last_poll AND first_poll <= newest
-ORDER BY block;
+ORDER BY block, 3;
+WITH open AS (DELETE FROM observation_spans WHERE last_poll = 2147483647 RETURNING *)
+INSERT INTO open_spans SELECT * FROM open;
 
 -- name: make_tables
 CREATE TABLE sampled.container_observations (

@@ -57,7 +57,8 @@ JOIN observed_images ON observed_images.container_image = seen.image
 JOIN words ON words.word = seen.node
 CROSS JOIN LATERAL generate_series(first_poll - (first_poll - 1) % 144, last_poll, 144) AS block
 WHERE first_poll <= last_poll
-ORDER BY block;
+-- as they end
+ORDER BY block, 3;
 
 DROP TABLE runs;
 

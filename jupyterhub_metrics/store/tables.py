@@ -27,6 +27,7 @@ ARCHIVED: Final = (
     "observed_users",
     "observed_images",
     "observation_spans",
+    "open_spans",
     "group_memberships",
     "usage_days",
     "usage_closed",

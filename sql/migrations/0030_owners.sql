@@ -224,9 +224,6 @@ SELECT id AS description_id, container_base, container_version, gpu_requested FR
 DROP INDEX ended_sessions_started_at;
 CREATE INDEX ended_sessions_started_at ON ended_sessions (started_at)
     INCLUDE (ended_at, server_id, description_id, node_id, state);
-DROP INDEX ended_sessions_ended_at;
-CREATE INDEX ended_sessions_ended_at ON ended_sessions (ended_at)
-    INCLUDE (started_at, server_id, state);
 
 -- Rows that are only ever added are all visible soon, which such looks need.
 ALTER TABLE ended_sessions SET (

@@ -44,10 +44,10 @@ SELECT
 FROM polls
 CROSS JOIN LATERAL (
     SELECT count(*) AS observations
-    FROM observation_spans
-    WHERE observation_spans.block = polls.block
-        AND observation_spans.first_poll <= polls.id
-        AND observation_spans.last_poll >= polls.id
+    FROM all_spans AS span
+    WHERE span.block = polls.block
+        AND span.first_poll <= polls.id
+        AND span.last_poll >= polls.id
 ) AS seen
 WHERE at < $1 AND NOT EXISTS (
     SELECT FROM polls AS later

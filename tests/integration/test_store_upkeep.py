@@ -125,7 +125,7 @@ async def test_observations_are_dropped_in_time_and_no_others(store: Store, conn
     assert await connection.fetchval(oldest) == at(4 * DAY)
     await all_rounds(store, UpkeepRules(keep_observations=None), at(200 * DAY))
     assert await connection.fetchval(oldest) == at(4 * DAY)
-    assert await connection.fetchval("SELECT count(*) FROM observation_spans") == 2
+    assert await connection.fetchval("SELECT count(*) FROM all_spans") == 2
 
 
 async def test_by_a_clock_that_is_ahead_nothing_waits_that_has_not_ended(store: Store) -> None:
