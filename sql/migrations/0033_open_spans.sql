@@ -13,8 +13,21 @@ CREATE INDEX open_spans_user ON open_spans (user_id);
 COMMENT ON TABLE open_spans IS
     'Servers that the latest poll of their Hub saw in the same way as all since first_poll.';
 
-INSERT INTO open_spans SELECT * FROM observation_spans WHERE last_poll = 2147483647;
-DELETE FROM observation_spans WHERE last_poll = 2147483647;
+-- They are in the latest block of each Hub; as a literal, so that of closed chunks that are
+-- compressed no other is touched.
+DO $$
+DECLARE
+    latest integer;
+BEGIN
+    FOR latest IN SELECT max(block) FROM polls GROUP BY hub_id LOOP
+        EXECUTE format(
+            'WITH moved AS ('
+            '    DELETE FROM observation_spans'
+            '    WHERE block = %L AND last_poll = 2147483647 RETURNING *)'
+            'INSERT INTO open_spans SELECT * FROM moved', latest);
+    END LOOP;
+END
+$$;
 
 COMMENT ON TABLE observation_spans IS
     'Servers that all polls from first_poll to last_poll saw in the same way.';

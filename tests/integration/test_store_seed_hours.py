@@ -210,12 +210,15 @@ JOIN words AS hub ON hub.word IN ('campus', 'lab') AND length(hub.word) * number
 JOIN descriptions AS image ON image.id * number % 5 > 1;
 UPDATE hourly_counted SET before = date_trunc('hour', now());
 INSERT INTO polls (id, block, hub_id, at)
-    SELECT id, id, 1, now() - (9000 - id) * interval '5 minutes'
-    FROM unnest('{1,8000}'::integer[]) AS id;
+    SELECT id, id, hub_id, now() - (9000 - id) * interval '5 minutes'
+    FROM (VALUES (1, 1), (2, 2), (8000, 1)) AS poll (id, hub_id);
 INSERT INTO observation_spans (block, first_poll, last_poll, user_id, image_id)
     SELECT id, id, id, 1, 1 FROM polls;
+INSERT INTO observation_spans (block, first_poll, last_poll, user_id, image_id)
+    SELECT id, id, 2147483647, 2, 1 FROM polls WHERE id > 1;
 """
-"""Hours that a schema of rows had counted, some without a node, some of one Hub alone; polls."""
+"""Hours that a schema of rows had counted, some without a node, some of one Hub alone; polls of
+two Hubs, of each of which the latest saw two servers, one of them for the last time."""
 
 
 async def test_hours_that_were_counted_as_rows_are_carried_over(
@@ -234,14 +237,18 @@ async def test_hours_that_were_counted_as_rows_are_carried_over(
         "ORDER BY hour, hub, node_name"
     )
     images = "SELECT * FROM hourly_image_stats ORDER BY 1, 2, 3, hub"
-    seen = "SELECT * FROM container_observations ORDER BY timestamp"
+    seen = "SELECT * FROM container_observations ORDER BY timestamp, age_seconds"
     before = [await connection.fetch(asked) for asked in (nodes, images, seen)]
     assert {row["node_name"] for row in before[0]} == {"n1", "n2", None}
     assert {row["hub"] for row in before[1]} == {"campus", "lab"}
-    assert len(before[2]) == 2
+    assert len(before[2]) == 5
     await migrate(connection, known)
     after = [await connection.fetch(asked) for asked in (nodes, images, seen)]
     assert after == before
+    still_open = await connection.fetch("SELECT block, last_poll FROM open_spans ORDER BY block")
+    assert [tuple(row) for row in still_open] == [(2, 2147483647), (8000, 2147483647)]
+    ended = await connection.fetch("SELECT last_poll FROM observation_spans ORDER BY block")
+    assert [row["last_poll"] for row in ended] == [1, 2, 8000]
     assert await connection.fetchval("SELECT count(*) FROM hourly_node_counts") == len(
         {(row["hour"], row["hub"]) for row in before[0]}
     )
