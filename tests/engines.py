@@ -58,8 +58,6 @@ ON_BOTH = {
 
 ON_APACHE = {
     "test_store",
-    "test_store_migrations",
-    "test_store_seed_names",
     "test_store_tidying",
     "test_store_upkeep",
 }

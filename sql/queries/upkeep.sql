@@ -26,8 +26,8 @@ CROSS JOIN LATERAL drop_emptied_chunks(dropped > 0);
 SELECT min(at) FROM polls WHERE at < $1;
 
 -- name: count_hours
--- Counts the oldest hours that ended before $1, a few; gives how many.
-SELECT hourly_count($1, 2);
+-- Counts the oldest hour that ended before $1; gives how many.
+SELECT hourly_count($1, 1);
 
 -- name: hours_uncounted_from
 -- When the first hour ended that should be counted and is not.
