@@ -8,7 +8,7 @@ CREATE TABLE server_owners (
     user_email text NOT NULL
 );
 
-CREATE INDEX server_owners_user ON server_owners (hub, username);
+CREATE INDEX server_owners_user ON server_owners (username, hub);
 CREATE INDEX server_owners_user_email ON server_owners (user_email);
 
 COMMENT ON TABLE server_owners IS

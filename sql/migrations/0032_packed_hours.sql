@@ -53,7 +53,6 @@ ORDER BY hour, hub_id;
 CREATE INDEX hourly_node_counts_hour ON hourly_node_counts (hour);
 CREATE INDEX hourly_image_counts_hour ON hourly_image_counts (hour);
 
--- Those that ended soon after the hour are found by their end: of the hour that runs they are few.
 CREATE FUNCTION hourly_present(hours timestamptz[]) RETURNS TABLE (
     hour timestamptz, hub text, account_id integer, server_id integer, description_id integer,
     node_id integer, seconds double precision, age_seconds double precision)
@@ -69,25 +68,7 @@ CREATE FUNCTION hourly_present(hours timestamptz[]) RETURNS TABLE (
         extract(epoch FROM (present.since - session.started_at)
             + (present.until - present.since) / 2)::double precision
     FROM unnest(hours) AS hour
-    CROSS JOIN LATERAL (
-        SELECT server_id, description_id, node_id, state, started_at, ended_at
-        FROM ended_sessions
-        WHERE ended_at > hour
-            AND ended_at <= hour + interval '25 hours'
-            AND started_at < hour + interval '1 hour'
-        UNION ALL
-        -- these took over 24 hours
-        SELECT server_id, description_id, node_id, state, started_at, ended_at
-        FROM ended_sessions
-        WHERE ended_at > hour + interval '25 hours'
-            AND started_at < hour + interval '1 hour'
-            AND ended_at - started_at > interval '24 hours'
-            AND tstzrange(started_at, ended_at) && tstzrange(hour, hour + interval '1 hour')
-        UNION ALL
-        SELECT server_id, description_id, node_id, state, started_at, NULL
-        FROM open_sessions
-        WHERE started_at < hour + interval '1 hour'
-    ) AS session
+    CROSS JOIN LATERAL sessions_overlapping(hour, hour + interval '1 hour') AS session
     CROSS JOIN LATERAL (
         SELECT
             greatest(session.started_at, hour) AS since,
