@@ -1,11 +1,15 @@
 """Whether the names that dashboards of sampled metrics use are as fast here as their own tables.
 
-    python benchmarks/seed_names.py [--days 30] [--rounds 3]
+    python benchmarks/seed_names.py [--days 30] [--rounds 3] [--dsn-file FILE] [--folder FOLDER]
+                                    [--steps fill ask sizes]
 
 Puts the same sessions, ``--days`` of the year of truth that end now, into this store and into the
-tables that a sampler would have filled from them every five minutes, in one embedded PostgreSQL.
-Then asks both every question of ``tests/seed_queries.sql`` over 24 hours, 30 days and all of it,
-in turns, and prints the best time of each, this store's share of the other's, and the sizes.
+tables that a sampler would have filled from them every five minutes, in one embedded PostgreSQL or
+in the empty database in ``--dsn-file``. On TimescaleDB the sampler's observations are in chunks of
+a day, compressed after seven days with what TimescaleDB chooses itself, and upkeep has compressed
+this store's. Then asks both every question of ``tests/seed_queries.sql`` over 24 hours, 30 days and
+all of it, in turns, and prints the best time of each, this store's share of the other's, and the
+sizes. ``--folder`` keeps the embedded PostgreSQL, which ``--steps ask`` then asks again.
 """
 
 from __future__ import annotations
@@ -14,7 +18,6 @@ import argparse
 import asyncio
 import itertools
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +29,7 @@ import asyncpg
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from seed_queries import as_grafana_sends, queries_of, seed_queries
+from store_year import database, upkeep
 from year import (
     BEGIN,
     DAYS,
@@ -39,10 +43,11 @@ from year import (
 )
 
 from jupyterhub_metrics.model import session_id
-from jupyterhub_metrics.store import EmbeddedServer, Statement, Store, open_store
+from jupyterhub_metrics.store import Statement, Store, open_store
 
 EVENTS_A_BATCH = 3_000
 POLL = timedelta(minutes=5)
+STEPS = ("fill", "ask", "sizes")
 SAMPLER = queries_of(Path(__file__).with_suffix(".sql"))
 
 
@@ -100,10 +105,8 @@ async def fill_sampled(
     connection: asyncpg.Connection, runs: Sequence[Run], since: datetime, now: datetime
 ) -> None:
     await connection.execute(SAMPLER["make_runs"])
-    await connection.copy_records_to_table(
-        "runs",
-        schema_name="sampled",
-        records=(
+    columns = zip(
+        *(
             (
                 email_of(run),
                 run.username.title(),
@@ -117,14 +120,35 @@ async def fill_sampled(
             )
             for run in runs
         ),
+        strict=True,
     )
-    for name in ("fill_observations", "make_tables"):
-        text = SAMPLER[name].replace("$hub$", f"'{HUB}'")
-        text = text.replace("$since$", f"'{since.isoformat()}'")
-        text = text.replace("$until$", f"'{now.isoformat()}'")
-        # one at a time, so that the last is planned with what the first has made
-        for statement in text.split(";\n"):
-            await connection.execute(statement, timeout=None)
+    await connection.execute(SAMPLER["fill_runs"], *columns, timeout=None)
+    chunks = await has_timescale(connection)
+    await fill_from_runs(connection, "fill_observations", since, now)
+    await fill_from_runs(connection, "make_tables", since, now)
+    if chunks:
+        await connection.execute(SAMPLER["make_chunks_timescale"])
+    await fill_from_runs(connection, "fill_tables", since, now)
+    if chunks:
+        await connection.execute(SAMPLER["compress_timescale"], timeout=None)
+
+
+async def fill_from_runs(
+    connection: asyncpg.Connection, name: str, since: datetime, until: datetime
+) -> None:
+    text = SAMPLER[name].replace("$hub$", f"'{HUB}'")
+    text = text.replace("$since$", f"'{since.isoformat()}'")
+    text = text.replace("$until$", f"'{until.isoformat()}'")
+    # one at a time, so that the last is planned with what the first has made
+    for statement in text.split(";\n"):
+        await connection.execute(statement, timeout=None)
+
+
+async def has_timescale(connection: asyncpg.Connection) -> bool:
+    found: bool = await connection.fetchval(
+        "SELECT count(*) > 0 FROM pg_extension WHERE extname = 'timescaledb'"
+    )
+    return found
 
 
 async def best_seconds(
@@ -162,11 +186,20 @@ async def compare(connection: asyncpg.Connection, now: datetime, days: int, roun
             )
 
 
-def opened(folder: str) -> Path:
-    """The embedded server's own account passes through it."""
-    path = Path(folder)
-    path.chmod(0o711)
-    return path
+async def fill(dsn: str, now: datetime, days: int) -> None:
+    since = now - timedelta(days=days)
+    runs = runs_until(now, days)
+    store = await open_store(dsn)
+    await fill_ours(store, runs, since, now)
+    connection = await asyncpg.connect(dsn)
+    await fill_sampled(connection, runs, since, now)
+    await upkeep(store, now)
+    # one by one: the WebAssembly engine leaves several at once out
+    for (table,) in await connection.fetch(SAMPLER["tables"]):
+        await connection.execute(f"VACUUM ANALYZE {table}", timeout=None)
+    await connection.close()
+    await store.close()
+    print(f"{len(runs)} sessions in {days} days")
 
 
 async def main() -> None:
@@ -175,29 +208,24 @@ async def main() -> None:
     )
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dsn-file", type=Path)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
     given = parser.parse_args()
+    dsn_file = given.dsn_file
     now = datetime.now(timezone.utc)
-    since = now - timedelta(days=given.days)
-    runs = runs_until(now, given.days)
-    with tempfile.TemporaryDirectory(prefix="jhm-seed-", dir="/tmp") as folder:
-        server = EmbeddedServer(opened(folder))
-        dsn = await server.start()
-        try:
-            store = await open_store(dsn)
-            await fill_ours(store, runs, since, now)
-            connection = await asyncpg.connect(dsn)
-            await fill_sampled(connection, runs, since, now)
-            while await connection.fetchval("SELECT hourly_count(now(), 24)", timeout=None):
-                pass
-            await connection.execute("VACUUM ANALYZE", timeout=None)
-            print(f"{len(runs)} sessions in {given.days} days")
+    async with database(dsn_file and dsn_file.read_text().strip(), given.folder) as dsn:
+        if "fill" in given.steps:
+            await fill(dsn, now, given.days)
+        # the WebAssembly engine is one backend: what others have prepared is there still
+        connection = await asyncpg.connect(dsn, statement_cache_size=0)
+        if "ask" in given.steps:
             await compare(connection, now, given.days, given.rounds)
-            for row in await connection.fetch(SAMPLER["sizes"]):
+        if "sizes" in given.steps:
+            sizes = "sizes_timescale" if await has_timescale(connection) else "sizes"
+            for row in await connection.fetch(SAMPLER[sizes]):
                 print(f"{row['name']:44}{row['megabytes']:10.1f} MB")
-            await connection.close()
-            await store.close()
-        finally:
-            await server.stop()
+        await connection.close()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,11 @@ CREATE TABLE sampled.runs (
     container_version text, pod_name text, started_at timestamptz, ready_at timestamptz,
     ended_at timestamptz, session_id uuid);
 
+-- name: fill_runs
+INSERT INTO sampled.runs SELECT * FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+    $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::uuid[]);
+
 -- name: fill_observations
 -- As record_poll would have, poll by poll: blocks of half a day, in each a span for each session.
 INSERT INTO words (word) SELECT DISTINCT node_name FROM sampled.runs ON CONFLICT DO NOTHING;
@@ -30,7 +35,8 @@ INSERT INTO observation_spans (
 SELECT
     block,
     greatest(first_poll, block),
-    CASE WHEN last_poll >= newest THEN 2147483647 ELSE least(last_poll, block + 143) END,
+    CASE WHEN last_poll >= newest AND block + 143 >= newest THEN 2147483647
+        ELSE least(last_poll, block + 143) END,
     observed_users.id,
     observed_images.id,
     words.id,
@@ -67,6 +73,13 @@ CREATE TABLE sampled.container_observations (
     container_version text,
     age_seconds integer,
     pod_name text);
+
+-- name: make_chunks_timescale
+SELECT public.create_hypertable(
+    'sampled.container_observations', 'timestamp', chunk_time_interval => interval '1 day',
+    create_default_indexes => false);
+
+-- name: fill_tables
 INSERT INTO sampled.container_observations
 SELECT
     poll, user_email, user_name, node_name, container_image, container_base, container_version,
@@ -163,6 +176,17 @@ ALTER TABLE sampled.users ADD PRIMARY KEY (email);
 CREATE INDEX ON sampled.users (user_id);
 DROP TABLE sampled.runs;
 
+-- name: compress_timescale
+ALTER TABLE sampled.container_observations SET (timescaledb.compress);
+SELECT public.compress_chunk(chunk)
+FROM public.show_chunks('sampled.container_observations', older_than => interval '7 days') AS chunk;
+
+-- name: tables
+SELECT oid::regclass::text
+FROM pg_class
+WHERE relkind IN ('r', 'm')
+    AND relnamespace IN ('public'::regnamespace, 'sampled'::regnamespace);
+
 -- name: sizes
 SELECT relnamespace::regnamespace || '.' || relname AS name,
     pg_total_relation_size(oid) / 1048576.0 AS megabytes
@@ -170,4 +194,11 @@ FROM pg_class
 WHERE relkind IN ('r', 'm')
     AND relnamespace IN ('public'::regnamespace, 'sampled'::regnamespace)
     AND pg_total_relation_size(oid) > 1048576
+ORDER BY 2 DESC;
+
+-- name: sizes_timescale
+SELECT hypertable_schema || '.' || hypertable_name AS name,
+    public.hypertable_size(
+        format('%I.%I', hypertable_schema, hypertable_name)::regclass) / 1048576.0 AS megabytes
+FROM timescaledb_information.hypertables
 ORDER BY 2 DESC;
