@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import asyncpg
 import pytest
@@ -168,6 +170,58 @@ async def test_what_checks_saw_is_read_from_an_index_alone(store: Store, connect
     ]
     assert any("Index Only Scan" in line and "observation_spans_block" in line for line in plan)
     assert {line for line in plan if line.startswith("Heap Fetches")} == {"Heap Fetches: 0"}
+
+
+async def test_the_latest_rows_cost_nothing_of_all_before(store: Store, connection) -> None:
+    for number in range(300):
+        now = number * POLL
+        running = [seen(f"u{user}", 0, now) for user in range(number // 10, number // 10 + 8)]
+        await store.record_observations("campus", at(now), running)
+    for table in ("polls", "observation_spans", "open_spans", "observed_users"):
+        await connection.execute(f"VACUUM ANALYZE {table}")
+    # of a few pages, reading all would be cheaper
+    await connection.execute("SET enable_seqscan = off; SET enable_sort = off")
+    # TimescaleDB would sort all chunks of a question without a bound
+    bound = "" if await is_plain(connection) else f"WHERE timestamp > '{at(295 * POLL)}'"
+    [(plan,)] = await connection.fetch(
+        "EXPLAIN (ANALYZE, FORMAT JSON) SELECT timestamp, user_email FROM container_observations "
+        f"{bound} ORDER BY timestamp DESC LIMIT 10"
+    )
+    [top] = json.loads(plan)
+    assert top["Plan"]["Actual Rows"] == 10
+    assert 0 < read_from(top["Plan"], "polls") <= 10
+
+
+async def test_whoever_adds_up_by_user_is_planned_by_how_many_there_are(
+    store: Store, connection
+) -> None:
+    users = 30
+    for number in range(300):
+        now = number * POLL
+        running = [seen(f"u{user}", 0, now) for user in range(users - number % 2 * 20)]
+        await store.record_observations("campus", at(now), running)
+    for table in ("polls", "observation_spans", "open_spans", "observed_users"):
+        await connection.execute(f"VACUUM ANALYZE {table}")
+    [(plan,)] = await connection.fetch(
+        "EXPLAIN (FORMAT JSON) SELECT user_email, user_name, pod_name, max(age_seconds) "
+        "FROM container_observations GROUP BY user_email, user_name, pod_name"
+    )
+    [top] = json.loads(plan)
+    # behind TimescaleDB's union of joins it knows of none
+    assert not await is_plain(connection) or top["Plan"]["Plan Rows"] == users
+
+
+async def is_plain(connection: asyncpg.Connection) -> bool:
+    found = await connection.fetch("SELECT FROM pg_extension WHERE extname = 'timescaledb'")
+    return not found
+
+
+def read_from(node: dict[str, Any], relation: str) -> float:
+    """Rows that scans of it came by, also those that they left out."""
+    here = 0.0
+    if node.get("Relation Name") == relation:
+        here = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+    return here + sum(read_from(one, relation) for one in node.get("Plans", []))
 
 
 async def test_closed_blocks_are_soon_known_to_be_seen_by_all(store: Store, connection) -> None:
