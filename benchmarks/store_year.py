@@ -164,13 +164,14 @@ async def upkeep_rounds(dsn: str, until: datetime) -> None:
         one = time.perf_counter() - began, processor_seconds(pid) - used
         took.append(one)
         name = " and ".join(name for name, pieces in found.done.items() if pieces)
-        longest[name] = max(longest.get(name, one), one, key=lambda two: two[::-1])
+        longest[name] = max(longest.get(name, one), one)
         if not name:
             break
     clock, processor = zip(*took, strict=True)
     print(
         f"upkeep: {len(took)} rounds, {sum(clock):.0f} s, processor {sum(processor):.0f} s; "
         f"longest {max(clock) * 1e3:.1f} ms, processor {max(processor) * 1e3:.1f} ms; "
+        f"over 50 ms {sum(one > 0.05 for one in clock)}; "
         f"temporary files: {await temporary_files(connection) - files}"
     )
     for name, (seconds, busy) in longest.items():

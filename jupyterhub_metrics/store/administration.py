@@ -52,7 +52,8 @@ class TimeRange:
 @dataclass(frozen=True)
 class Status:
     """What is in a database. ``applied_version`` is 0 where there is no schema; the rest is empty
-    until the schema is up to date. ``lag_seconds`` says how far behind each duty of upkeep is."""
+    until the schema is up to date. ``lag_seconds`` says how far behind each duty of upkeep is;
+    ``compiles`` whether questions are compiled just in time, which takes longer than they do."""
 
     place: str
     capabilities: Capabilities
@@ -62,6 +63,7 @@ class Status:
     tables: Sequence[TableSize] = ()
     ranges: Sequence[TimeRange] = ()
     lag_seconds: Mapping[str, float] = field(default_factory=dict)
+    compiles: bool = False
 
 
 async def read_status(dsn: str, rules: UpkeepRules, now: datetime) -> Status:
@@ -89,6 +91,7 @@ async def read_status(dsn: str, rules: UpkeepRules, now: datetime) -> Status:
             tables=[TableSize(**dict(row)) for row in sizes],
             ranges=[TimeRange(**dict(row)) for row in ranges],
             lag_seconds=await upkeep_lag(connection, rules, now),
+            compiles=await connection.fetchval(query("compiles")),
         )
 
 

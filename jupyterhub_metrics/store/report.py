@@ -25,6 +25,9 @@ def status_lines(status: Status) -> list[str]:
         (f"{name} behind".replace("_", " "), f"{seconds:,.0f} s")
         for name, seconds in status.lag_seconds.items()
     ]
+    if status.compiles:
+        remedy = "on: have the database's owner ALTER DATABASE SET jit = off"
+        labelled.append(("just-in-time compilation", remedy))
     lines = [f"{label:<30}{value}" for label, value in labelled]
     if status.tables:
         lines += ["", f"{'table':<24}{'rows':>14}{'KiB':>14}{'bytes/row':>12}  compressed"]

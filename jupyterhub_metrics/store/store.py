@@ -114,7 +114,10 @@ async def open_store(
     try:
         with translated(dsn):
             async with pool.acquire() as connection:
-                schema, _ = await prepare(connection, migrate)
+                schema, applied = await prepare(connection, migrate)
+        if applied:
+            # migrations set what holds for connections opened from then on
+            await pool.expire_connections()
     except BaseException:
         pool.terminate()
         raise

@@ -10,6 +10,10 @@ SELECT
     (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb_version,
     current_setting('timescaledb.license', true) AS timescaledb_licence;
 
+-- name: compiles
+-- Whether this role's questions are compiled just in time: false where the server cannot, too.
+SELECT pg_jit_available();
+
 -- name: may_add_timescaledb
 -- Whether the server has loaded TimescaleDB, this database lacks it, and this role may add it.
 SELECT EXISTS (

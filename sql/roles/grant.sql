@@ -164,9 +164,13 @@ BEGIN
         SELECT role, setting, value
         FROM (VALUES
             (owner_role, 'search_path', ours::text),
+            (owner_role, 'jit', 'off'),
             (writer, 'search_path', ours::text),
+            (writer, 'jit', 'off'),
             (sampler, 'search_path', ours::text),
+            (sampler, 'jit', 'off'),
             (sampler, 'statement_timeout', '10s'),
+            (reader, 'jit', 'off'),
             (reader, 'search_path', concat_ws(', ', CASE WHEN NOT plain THEN theirs END, ours)),
             (reader, 'default_transaction_read_only', 'on'),
             (reader, 'statement_timeout', '60s'),

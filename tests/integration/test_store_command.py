@@ -14,8 +14,11 @@ from builders import event
 from contents import contents, fill
 
 from jupyterhub_metrics._clock import utc_now
-from jupyterhub_metrics.store import EmbeddedServer, Observation, open_store
+from jupyterhub_metrics.store import EmbeddedServer, Observation, UpkeepRules, open_store
+from jupyterhub_metrics.store.administration import Status, read_status
+from jupyterhub_metrics.store.capabilities import Capabilities
 from jupyterhub_metrics.store.migrations import known_migrations
+from jupyterhub_metrics.store.report import status_lines
 
 LABELS = [migration.label for migration in known_migrations("plain")]
 
@@ -83,6 +86,27 @@ async def test_status_says_how_far_upkeep_is_behind(postgres_dsn: str) -> None:
     lines = dict(line.split("  ", 1) for line in done.stdout.splitlines() if "behind" in line)
     seconds = int(lines["observation retention behind"].split()[0].replace(",", ""))
     assert 0 <= seconds - 2 * 86_400 < 600
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_status_says_what_to_do_where_questions_are_compiled(compiles: bool) -> None:
+    capabilities = Capabilities("18.0", None, None)
+    status = Status("here", capabilities, 1, 1, [], compiles=compiles)
+    told = [line for line in status_lines(status) if "ALTER DATABASE SET jit = off" in line]
+    assert len(told) == compiles
+
+
+async def test_status_tells_whether_questions_are_compiled(postgres_dsn: str) -> None:
+    await (await open_store(postgres_dsn)).close()
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.execute("SET jit = on")
+    can = await connection.fetchval("SELECT pg_jit_available()")
+    database = await connection.fetchval("SELECT quote_ident(current_database())")
+    for setting in ("off", "on"):
+        await connection.execute(f"ALTER DATABASE {database} SET jit = {setting}")
+        status = await read_status(postgres_dsn, UpkeepRules(), utc_now())
+        assert status.compiles == (can and setting == "on")
+    await connection.close()
 
 
 async def test_status_of_an_empty_database_changes_nothing(postgres_dsn: str) -> None:

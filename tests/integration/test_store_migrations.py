@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -52,6 +53,31 @@ async def test_every_named_query_is_understood_by_a_real_server(connection, know
 async def test_migrating_twice_applies_nothing_more(connection, known) -> None:
     assert await migrate(connection, known) == known
     assert await migrate(connection, known) == []
+
+
+async def test_nothing_is_compiled_for_whoever_connects_from_then_on(
+    postgres_dsn: str, connection
+) -> None:
+    database = await connection.fetchval("SELECT quote_ident(current_database())")
+    await connection.execute(f"ALTER DATABASE {database} SET jit = on")
+    store = await open_store(postgres_dsn)
+    later = await asyncpg.connect(postgres_dsn)
+    asked = "SELECT setting, source FROM pg_settings WHERE name = 'jit'"
+    assert tuple(await later.fetchrow(asked)) == ("off", "database")
+    await later.close()
+    async with store._pool.acquire() as own:
+        assert tuple(await own.fetchrow(asked)) == ("off", "database")
+    await store.close()
+
+
+async def test_who_does_not_own_the_database_migrates_it_too(connection, known) -> None:
+    name = "guest_" + uuid.uuid4().hex[:12]
+    schema = await connection.fetchval("SELECT quote_ident(current_schema())")
+    await connection.execute(
+        f"CREATE ROLE {name}; GRANT CREATE, USAGE ON SCHEMA {schema} TO {name}; SET ROLE {name}"
+    )
+    assert await migrate(connection, known) == known
+    await connection.execute(f"RESET ROLE; DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 async def test_services_that_start_at_once_migrate_once(postgres_dsn: str, connection) -> None:

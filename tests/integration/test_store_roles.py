@@ -247,6 +247,15 @@ async def test_the_limits_of_the_reader_hold_from_its_first_statement(made: Role
     assert reader_role.connection_limit == 20
 
 
+@pytest.mark.parametrize("role", ROLES)
+async def test_nothing_is_compiled_for_any_of_them(made: Roles, role: str) -> None:
+    async with made.connected(role) as connection:
+        found = await connection.fetchrow(
+            "SELECT setting, source FROM pg_settings WHERE name = 'jit'"
+        )
+    assert tuple(found) == ("off", "database user")
+
+
 # -- the writer, the sampler and the owner ---------------------------------------
 
 
@@ -392,7 +401,7 @@ async def test_what_is_printed_is_what_the_catalog_holds(made: Roles) -> None:
     assert set(only_inserted[1].replace(",", " ").split()) == set(await append_only(made))
     said = " ".join(told["sampler"].partition("\n")[2].split())
     assert said == (
-        "set search_path=public set statement_timeout=10s database CONNECT "
+        "set search_path=public set jit=off set statement_timeout=10s database CONNECT "
         f"EXECUTE {', '.join(sorted(RING_FUNCTIONS))} schema USAGE on public"
     )
     assert "TRUNCATE" in told["owner"]
