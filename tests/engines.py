@@ -73,6 +73,7 @@ ONE_BACKEND = "the engine is one backend that serves one transaction after anoth
 ANY_LOGIN = "the bridge lets everyone in, and makes what they call their database"
 NOT_ON_TIMESCALE = {
     "test_nothing_is_compiled_for_whoever_connects_from_then_on": ONE_BACKEND,
+    "test_what_others_in_the_database_have_chosen_stays": ONE_BACKEND,
     "test_services_that_start_at_once_migrate_once": ONE_BACKEND,
     "test_two_writers_of_one_hub_never_fold_from_half_the_events": ONE_BACKEND,
     "test_checks_of_two_services_at_once_do_not_mix": ONE_BACKEND,

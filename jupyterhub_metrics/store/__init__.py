@@ -7,6 +7,7 @@ statements themselves are in ``sql/``.
 from .capabilities import Capabilities
 from .checks import Activity, CheckedSession, Observation
 from .embedded import EmbeddedServer, dsn_of_running
+from .opening import open_store
 from .people import PEOPLE_SOURCES, Person, Statement
 from .present import ActiveUsers, Member, OpenSessions, Present, UserRequests
 from .queries import statement_names
@@ -32,7 +33,7 @@ from .read_rows import (
 from .reading import Reading
 from .rebuild import Differences, Progress
 from .resources import Measured, Overasking, Resources
-from .store import IngestResult, PoolSize, Refusal, Store, open_store
+from .store import IngestResult, PoolSize, Refusal, Store
 from .upkeep import DUTIES, Duty, UpkeepRound, UpkeepRules
 
 __all__ = [

@@ -70,6 +70,24 @@ async def test_nothing_is_compiled_for_whoever_connects_from_then_on(
     await store.close()
 
 
+async def test_what_others_in_the_database_have_chosen_stays(
+    postgres_dsn: str, connection, caplog
+) -> None:
+    database = await connection.fetchval("SELECT quote_ident(current_database())")
+    await connection.execute(
+        "CREATE SCHEMA theirs; CREATE TABLE theirs.notes (); "
+        f"ALTER DATABASE {database} SET jit = on"
+    )
+    store = await open_store(postgres_dsn)
+    later = await asyncpg.connect(postgres_dsn)
+    assert await later.fetchval("SHOW jit") == "on"
+    # an embedded server cannot compile at all
+    can = await later.fetchval("SELECT pg_jit_available()")
+    assert ("found jit on" in caplog.text) == can
+    await later.close()
+    await store.close()
+
+
 async def test_who_does_not_own_the_database_migrates_it_too(connection, known) -> None:
     name = "guest_" + uuid.uuid4().hex[:12]
     schema = await connection.fetchval("SELECT quote_ident(current_schema())")
