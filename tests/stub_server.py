@@ -63,6 +63,8 @@ def main() -> None:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+            # the system delivers it now, whatever becomes of this process
+            diary.note("sent_at")
 
         def log_message(self, *_: object) -> None:
             """Keep the Hub's log to the Hub."""

@@ -128,7 +128,7 @@ async def test_a_server_that_died_while_it_was_routed_ends_like_any_other(hub: H
         def has_answered() -> bool:
             new = set(hub.servers.glob("*.json")) - known
             diaries[:] = [json.loads(path.read_text()) for path in new]
-            return any("answered_at" in diary for diary in diaries)
+            return any("sent_at" in diary for diary in diaries)
 
         await until(has_answered, "the server has answered the Hub")
         os.kill(diaries[0]["pid"], signal.SIGKILL)
