@@ -165,6 +165,8 @@ async def upkeep_rounds(dsn: str, until: datetime) -> None:
         took.append(one)
         name = " and ".join(name for name, pieces in found.done.items() if pieces)
         longest[name] = max(longest.get(name, one), one)
+        if one[0] > 0.05:
+            print(f"  round {len(took)}, {name}: {one[0] * 1e3:.1f} ms, {one[1] * 1e3:.1f} ms")
         if not name:
             break
     clock, processor = zip(*took, strict=True)

@@ -1,3 +1,8 @@
+-- name: commit_before_it_is_on_disk
+-- Until the end of the transaction; it gives nothing.
+-- A crash of the database may undo it, and then all that was built on it.
+SET LOCAL synchronous_commit = off;
+
 -- name: make_event_partitions
 -- Makes the partitions for events until $1 that are missing; gives how many.
 SELECT make_event_partitions(ARRAY(

@@ -135,3 +135,27 @@ async def test_by_a_clock_that_is_ahead_nothing_waits_that_has_not_ended(store: 
     left = (await all_rounds(store, UpkeepRules(), now + timedelta(days=3)))[-1]
     assert left.lag_seconds["hourly_stats"] == 0
     assert left.lag_seconds["usage_days"] == 0
+
+
+async def test_only_upkeep_commits_before_it_is_on_disk(store: Store, connection) -> None:
+    await connection.execute("""
+        CREATE TABLE noted (what text, waits text);
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            INSERT INTO noted VALUES (TG_RELNAME, current_setting('synchronous_commit'));
+            RETURN NULL;
+        END
+        $$;
+        CREATE TRIGGER note AFTER INSERT ON ended_sessions EXECUTE FUNCTION note();
+        CREATE TRIGGER note AFTER UPDATE ON usage_closed EXECUTE FUNCTION note();
+    """)
+    as_configured = await connection.fetchval("SHOW synchronous_commit")
+    assert as_configured != "off"
+    for day in range(3):
+        began = day * DAY
+        await store.ingest(
+            [event("requested", began, started=began), event("stopped", began + 60, started=began)]
+        )
+        await all_rounds(store, UpkeepRules(), at((day + 1.5) * DAY))
+    found = {tuple(row) for row in await connection.fetch("SELECT what, waits FROM noted")}
+    assert found == {("ended_sessions", as_configured), ("usage_closed", "off")}
