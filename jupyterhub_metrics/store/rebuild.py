@@ -50,8 +50,8 @@ async def rebuild(connection: asyncpg.Connection, now: datetime, progress: Progr
     """
     async with connection.transaction():
         await _each(connection, "use_much_memory", "have_usage_alone", "keep_activity")
-        await _each(connection, "find_activity", "analyse_activity", "make_room_for_folds")
-        await _each(connection, "forget_sessions", "open_all_usage")
+        await _each(connection, "find_activity", "find_activity_of_one", "analyse_activity")
+        await _each(connection, "make_room_for_folds", "forget_sessions", "open_all_usage")
         bounds = await connection.fetchrow(query("sessions_filed"), timeout=_STATEMENT_SECONDS)
         folded = 0
         for since, until, done in portions(bounds["first_at"], bounds["last_at"]):

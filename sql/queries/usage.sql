@@ -78,6 +78,10 @@ WHERE polled_at IS NOT NULL OR seen_at IS NOT NULL;
 -- Finds what was measured of sessions by when they started.
 CREATE INDEX ON activity_to_keep (started_at);
 
+-- name: find_activity_of_one
+-- Finds it by the session too, which is quick whatever the planner thinks of how many are folded.
+CREATE INDEX ON activity_to_keep (id);
+
 -- name: make_room_for_folds
 -- What session_fold_anew folds.
 CREATE TEMPORARY TABLE folded_sessions (LIKE session_fold_digested) ON COMMIT DROP;

@@ -7,9 +7,11 @@ from datetime import datetime, timezone
 
 import asyncpg
 import pytest
+from builders import at, event
 from contents import contents, fill
 
-from jupyterhub_metrics.store import Store, open_store
+from jupyterhub_metrics.store import Activity, Store, open_store
+from jupyterhub_metrics.store.rebuild import rebuild, silent
 
 NOW = datetime(2026, 7, 1, tzinfo=timezone.utc)
 
@@ -103,3 +105,29 @@ async def test_hours_that_were_counted_wrongly_are_counted_again(
     await connection.fetchval("SELECT hourly_count('2026-04-01Z', 10000)")
     assert await connection.fetch(asked) == before
     await connection.close()
+
+
+async def test_what_was_measured_is_looked_up_session_by_session(
+    store: Store, postgres_dsn: str
+) -> None:
+    count = 300
+    users = [{"username": f"user-{number}", "started": number} for number in range(count)]
+    told = [event("requested", user["started"], **user) for user in users]
+    await store.ingest(told + [event("stopped", 900, **user) for user in users])
+    await store.record_activity(
+        [Activity(one.session_id, at(500), at(500), 12.5, at(500), 300) for one in told]
+    )
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.execute("ANALYZE")
+    async with connection.transaction():
+        # what a planner chooses that takes the folded for very few
+        await connection.execute("SET LOCAL enable_hashjoin = off")
+        await connection.execute("SET LOCAL enable_mergejoin = off")
+        assert await rebuild(connection, NOW, silent) == count
+        read = await connection.fetchval(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_all_tables "
+            "WHERE relname = 'activity_to_keep'"
+        )
+    await connection.close()
+    # once for each session and for each index, not once for each pair of sessions
+    assert count <= read < 10 * count
