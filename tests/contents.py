@@ -62,3 +62,21 @@ async def contents(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
         return found
     finally:
         await connection.close()
+
+
+async def check_functions(connection: asyncpg.Connection) -> None:
+    """Raises if a function of our schema names something that is not there.
+
+    Migrations leave that open, because a later one may mend it.
+    """
+    definitions = await connection.fetch(
+        "SELECT pg_get_functiondef(pg_proc.oid) AS text FROM pg_proc "
+        "LEFT JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = pg_proc.oid "
+        "AND deptype = 'e' WHERE pronamespace = current_schema()::regnamespace "
+        "AND prokind = 'f' AND objid IS NULL"
+    )
+    assert len(definitions) > 100
+    async with connection.transaction():
+        await connection.execute("SET LOCAL check_function_bodies = on")
+        for definition in definitions:
+            await connection.execute(definition["text"])

@@ -44,6 +44,10 @@ SELECT EXISTS (
 -- What was applied, in order.
 SELECT version, name, checksum, dialect, applied_at FROM schema_migrations ORDER BY version;
 
+-- name: look_up_names_when_called
+-- Until the end of the transaction, names in functions are looked up when these are called.
+SET LOCAL check_function_bodies = off;
+
 -- name: record_migration
 -- Notes that a migration was applied, in the transaction that applied it.
 INSERT INTO schema_migrations (version, name, checksum, dialect) VALUES ($1, $2, $3, $4);
@@ -105,14 +109,11 @@ ORDER BY relname;
 -- name: compressed_chunks_timescale
 -- How many chunks of ours are compressed; 0 where we have no schema.
 SELECT count(*)
-FROM _timescaledb_catalog.hypertable
-JOIN _timescaledb_catalog.chunk ON chunk.hypertable_id = hypertable.id
-WHERE to_regclass(format('%I.%I', chunk.schema_name, chunk.table_name)) IS NOT NULL
-    AND chunk.status & 1 = 1
-    AND hypertable.schema_name = (
-        SELECT nspname
-        FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-        WHERE pg_class.oid = to_regclass('schema_migrations'));
+FROM timescaledb_information.chunks
+WHERE is_compressed AND hypertable_schema = (
+    SELECT nspname
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE pg_class.oid = to_regclass('schema_migrations'));
 
 -- name: time_ranges
 -- The oldest and the newest moment of what is kept.

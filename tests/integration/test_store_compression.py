@@ -104,8 +104,11 @@ async def chunks(connection: asyncpg.Connection) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for row in await connection.fetch(
         "SELECT hypertable_name AS name, known.status FROM timescaledb_information.chunks "
-        "JOIN _timescaledb_catalog.chunk AS known ON known.schema_name = chunk_schema "
-        "AND known.table_name = chunk_name WHERE hypertable_schema = current_schema() "
+        # named by schema and table, or by regclass: that depends on the version
+        "JOIN (SELECT status, to_jsonb(chunk) AS row FROM _timescaledb_catalog.chunk) AS known "
+        "ON coalesce(row ->> 'relid', format('%I.%I', row ->> 'schema_name', row ->> 'table_name'))"
+        "::regclass = format('%I.%I', chunk_schema, chunk_name)::regclass "
+        "WHERE hypertable_schema = current_schema() "
         "ORDER BY hypertable_name, range_start, range_start_integer"
     ):
         found.setdefault(row["name"], []).append(row["status"])

@@ -10,6 +10,7 @@ from dataclasses import replace
 import asyncpg
 import pytest
 from builders import at, event
+from contents import check_functions
 
 from jupyterhub_metrics.errors import SchemaMismatch
 from jupyterhub_metrics.store import Store, UpkeepRules, open_store
@@ -48,6 +49,11 @@ async def test_every_named_query_is_understood_by_a_real_server(connection, know
         for name, text in all_queries().items():
             if engine != "plain" or not name.endswith("_timescale"):
                 assert await connection.prepare(text), name
+
+
+async def test_all_that_functions_name_is_there_in_the_end(connection, known) -> None:
+    await migrate(connection, known)
+    await check_functions(connection)
 
 
 async def test_migrating_twice_applies_nothing_more(connection, known) -> None:
