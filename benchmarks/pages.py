@@ -41,7 +41,7 @@ from jupyterhub_metrics.store import open_store
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from fake_logins import Logins
-from hub_process import free_port
+from ports import free_port
 from service_fixtures import make_data_dir
 
 OTHERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"

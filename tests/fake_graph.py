@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hub_process import free_port
+from ports import free_port
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 

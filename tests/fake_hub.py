@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from hub_process import free_port
+from ports import free_port
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 

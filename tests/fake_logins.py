@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from hub_process import free_port
+from ports import free_port
 from tornado.web import Application, RequestHandler
 
 ACCESS = "access:services!service=jupyterhub-metrics"

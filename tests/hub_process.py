@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 import jupyterhub
 import psutil
 from hub_client import HubClient
+from ports import free_port
 from scratch import scratch_folder
 
 from jupyterhub_metrics.model import Event
@@ -113,16 +113,6 @@ def after_stop(spawner):
 c.Spawner.pre_spawn_hook = before_spawn
 c.Spawner.post_stop_hook = after_stop
 """
-
-
-def free_port() -> int:
-    """One below those that the system gives to outgoing connections, which might take it back."""
-    for _ in range(100):
-        port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port is free")
 
 
 async def until(

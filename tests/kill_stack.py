@@ -13,10 +13,11 @@ from typing import Any
 
 import asyncpg
 import psutil
-from hub_process import POLL_SECONDS, HubProcess, free_port, until
+from hub_process import POLL_SECONDS, HubProcess, until
 from kill_judge import Verdict, judge
 from kill_plan import Fault, Schedule
 from outside_observer import OutsideObserver
+from ports import free_port
 from scratch import scratch_folder
 from tcp_proxy import Address, TcpProxy
 

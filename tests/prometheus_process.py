@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from hub_process import free_port
+from ports import free_port
 from prometheus_rules import RULES
 from tornado.httpclient import AsyncHTTPClient
 

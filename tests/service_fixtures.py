@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_process import free_port
+from ports import free_port
 from scratch import scratch_folder
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from traitlets.config import Config

@@ -19,7 +19,8 @@ import asyncpg
 import psutil
 import pytest
 from hub_client import Visitor
-from hub_process import free_port, processes_in, until
+from hub_process import processes_in, until
+from ports import free_port
 from scratch import scratch_folder
 
 from jupyterhub_metrics.demo.folder import DemoFolder

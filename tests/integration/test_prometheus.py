@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dashboards import all_panels
 from fake_dirsize import FakeDirsize
-from hub_process import free_port
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families as plain
 from prometheus_process import prometheus_of
 from prometheus_rules import (

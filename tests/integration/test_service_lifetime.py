@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 from hub_client import HubClient
-from hub_process import free_port, until
+from hub_process import until
+from ports import free_port
 from service_fixtures import data_dir, event, make_data_dir
 
 __all__ = ["data_dir"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from hub_process import free_port
+from ports import free_port
 from service_fixtures import RunningService, data_dir, event, running_service
 from tornado.httpclient import HTTPResponse
 from tornado.httpserver import HTTPServer

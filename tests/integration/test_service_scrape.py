@@ -10,7 +10,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from hub_process import free_port, until
+from hub_process import until
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families as plain
 from service_fixtures import NOON, RunningService, data_dir, event, run_of, running_service, service
 from tornado.httpserver import HTTPServer

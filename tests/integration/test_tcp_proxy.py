@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from hub_process import free_port, until
+from hub_process import until
+from ports import free_port
 from tcp_proxy import TcpProxy
 
 PATIENCE_SECONDS = 0.3
