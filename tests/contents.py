@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -62,6 +63,11 @@ async def contents(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
         return found
     finally:
         await connection.close()
+
+
+async def count_hours(connection: asyncpg.Connection, until: datetime) -> None:
+    """At once all hours before ``until``, of which a round of upkeep counts one."""
+    await connection.fetchval("SELECT hourly_count($1, 10000)", until)
 
 
 async def check_functions(connection: asyncpg.Connection) -> None:

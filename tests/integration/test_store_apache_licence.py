@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 from builders import event
-from contents import contents
+from contents import contents, count_hours
 from test_store_compression import (
     DAY,
     DAYS,
@@ -52,6 +52,7 @@ async def test_what_grows_is_in_chunks_and_none_is_ever_due(
     store: Store, connection: asyncpg.Connection, postgres_dsn: str
 ) -> None:
     await fill(store)
+    await count_hours(connection, NOW)
     while any((done := await store.upkeep(FOR_EVER, NOW)).done.values()):
         assert done.done["compression"] == 0
         assert done.lag_seconds["compression"] == 0

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 from builders import at, event
-from contents import contents
+from contents import contents, count_hours
 
 from jupyterhub_metrics.store import Observation, Store, UpkeepRules
 
@@ -75,7 +75,7 @@ async def work_off(store: Store, rules: UpkeepRules = FOR_EVER) -> None:
 
 async def compress(connection: asyncpg.Connection) -> None:
     """As months later: all is counted, and no chunk is open but that of the polls to come."""
-    await connection.execute("SELECT hourly_count('2026-07-01Z', 10000)")
+    await count_hours(connection, at(122 * DAY))
     await connection.execute("SELECT usage_close('2026-07-01', 200)")
     while await connection.fetchval("SELECT usage_summarise()"):
         pass
@@ -93,6 +93,7 @@ async def connection(postgres_dsn: str) -> AsyncIterator[asyncpg.Connection]:
 async def settled(store: Store, connection: asyncpg.Connection) -> Store:
     """Three weeks of two users, all upkeep done, each chunk compressed that later rows closed."""
     await fill(store)
+    await count_hours(connection, NOW)
     await work_off(store)
     await compress(connection)
     return store

@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from builders import at, event
-from contents import check_functions
+from contents import check_functions, count_hours
 from test_store_upkeep import all_rounds
 
 from jupyterhub_metrics.errors import SchemaMismatch
@@ -48,6 +48,7 @@ async def test_chunks_are_found_in_the_catalog_of_a_newer_version(newer_dsn: str
         await store.ingest([event("requested"), event("stopped", 60)])
         assert await connection.fetchval("SELECT uncompressed_from($1)", at(-DAY)) is None
         assert await connection.fetchval("SELECT uncompressed_from($1)", at(30 * DAY)) is not None
+        await count_hours(connection, at(30 * DAY))
         assert await compressed_by_upkeep(store) > 1
         assert await connection.fetchval(STATUS) == 1
         # rows that came since
@@ -62,9 +63,10 @@ async def test_chunks_are_found_in_the_catalog_of_a_newer_version(newer_dsn: str
 async def test_compressed_chunks_are_counted_in_a_newer_version(newer_dsn: str) -> None:
     store = await open_store(newer_dsn)
     await store.ingest([event("requested"), event("stopped", 60)])
+    connection = await asyncpg.connect(newer_dsn)
+    await count_hours(connection, at(30 * DAY))
     compressed = await compressed_by_upkeep(store)
     await store.close()
-    connection = await asyncpg.connect(newer_dsn)
     await connection.execute("SELECT become_licensed('apache')")
     await connection.close()
     with pytest.raises(SchemaMismatch, match=f"^found {compressed} compressed chunks"):

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 import asyncpg
 import pytest
 from builders import T0, at, event
+from contents import count_hours
 
 from jupyterhub_metrics.store import DUTIES, Observation, Store, UpkeepRound, UpkeepRules
 
@@ -77,6 +78,7 @@ async def test_closed_chunks_are_compressed_and_take_late_events(store: Store, c
     await store.ingest(
         [event("requested", day * DAY, started=day * DAY) for day in range(0, 21, 7)]
     )
+    await count_hours(connection, at(29 * DAY))
     rounds = await all_rounds(store, UpkeepRules(), at(30 * DAY))
     assert sum(one.done["compression"] for one in rounds) > 3
     lags = [one.lag_seconds["compression"] for one in rounds]
