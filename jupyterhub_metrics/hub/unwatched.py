@@ -15,6 +15,7 @@ from typing import Any
 
 from jupyterhub.utils import AnyTimeoutError, make_ssl_context
 
+from .._tasks import within
 from .actor import HUB_POLL, acting
 from .runs import row_id
 
@@ -117,7 +118,7 @@ async def _answers(spawner: Any) -> bool:
     question = spawner.server.wait_up(ANSWER_SECONDS, http=True, ssl_context=tls, extra_path="api")
     try:
         # its own limit does not hold while one that has accepted says nothing
-        await asyncio.wait_for(question, ANSWER_SECONDS)
+        await within(ANSWER_SECONDS, question)
     except AnyTimeoutError:
         return False
     return True

@@ -11,6 +11,7 @@ import logging
 import random
 from typing import Final, Protocol
 
+from .._tasks import within
 from ..errors import DatabaseUnavailable, MetricsError, SchemaMismatch
 from ..store import PoolSize, Store
 from .metrics import Metrics
@@ -93,11 +94,11 @@ class Database:
         try:
             if self._store is not None and not self._up and self._source.stale():
                 store, self._store = self._store, None
-                await asyncio.wait_for(store.close(), CHECK_TIMEOUT_SECONDS)
+                await within(CHECK_TIMEOUT_SECONDS, store.close())
             if self._store is None:
                 self._store = await self._source.open()
             else:
-                await asyncio.wait_for(self._store.ping(), CHECK_TIMEOUT_SECONDS)
+                await within(CHECK_TIMEOUT_SECONDS, self._store.ping())
         except SchemaMismatch as error:
             self._turn_down(str(error), logging.ERROR)
             self._metrics.schema_ready.set(0)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from .._lifetime import ask_to_end_with_parent
+from .._tasks import end
 from . import lifetime
 from .listening import Address, take_port
 from .routes import make_open_application
@@ -65,7 +66,7 @@ class Server:
                 opening.result()
                 await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _cancel([opening, *endings])
+            await end([opening, *endings])
             await self.close()
 
     async def open(self) -> None:
@@ -114,7 +115,7 @@ class Server:
             self._open_http = None
         self.wiring.scrape_access.close()
         self.wiring.server_tokens.close()
-        await _cancel(self._tasks)
+        await end(self._tasks)
         self._tasks = []
         if self.wiring.checker is not None:
             await self.wiring.checker.close()
@@ -127,10 +128,3 @@ class Server:
 
 def _task(name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
     return asyncio.create_task(work, name=name)
-
-
-async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancels and awaits; what a task failed with is its awaiter's business."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

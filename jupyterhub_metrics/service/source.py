@@ -61,6 +61,8 @@ class ConfiguredSource:
         dsn = self._dsn()
         if dsn is None:
             dsn = await self._start_embedded()
+        else:
+            await self.close()
         self._opened = dsn
         return await open_store(
             dsn,
@@ -85,7 +87,6 @@ class ConfiguredSource:
         if self._server is not None and self._server.pid is not None:
             return self._opened
         await self.close()
-        server = EmbeddedServer(self._data_dir)
-        dsn = await server.start()
-        self._server = server
-        return dsn
+        # known before it runs, so that it is stopped whatever interrupts its start
+        self._server = EmbeddedServer(self._data_dir)
+        return await self._server.start()

@@ -7,10 +7,10 @@ kubeconfig files, which can, are never repeated.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 from kubernetes_asyncio.client import ApiClient, Configuration
@@ -21,6 +21,7 @@ from kubernetes_asyncio.config import (
 )
 from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
 
+from .._tasks import within
 from .cluster import Cluster, ClusterTrouble, one_line
 
 SERVICE_ACCOUNT_DIR: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -98,13 +99,14 @@ def _use_service_account(address: ClusterAddress, configuration: Configuration) 
 async def _use_kubeconfig(address: ClusterAddress, configuration: Configuration) -> str:
     path = address.kubeconfig_path
     try:
-        loader = await _within_login_time(
+        loader = await within(
+            _LOGIN_SECONDS,
             load_kube_config(
                 config_file=path,
                 context=address.context or None,
                 client_configuration=configuration,
                 persist_config=False,
-            )
+            ),
         )
         return str(loader.current_context["context"].get("namespace") or "default")
     except _BROKEN_KUBECONFIG as error:
@@ -116,20 +118,6 @@ async def _use_kubeconfig(address: ClusterAddress, configuration: Configuration)
             f"{_context_names(path)}); expected one with a cluster and a user who can log in; "
             "correct KUBECTL_CONTEXT or the file, and try it with kubectl"
         ) from None
-
-
-async def _within_login_time(login: Coroutine[Any, Any, Any]) -> Any:
-    """What ``login`` returns. Raises asyncio.TimeoutError if a login plugin hangs."""
-    # Not wait_for: before Python 3.12 it loses a cancellation that meets its result.
-    task = asyncio.create_task(login, name="kubeconfig-login")
-    try:
-        await asyncio.wait({task}, timeout=_LOGIN_SECONDS)
-        if not task.done():
-            raise asyncio.TimeoutError
-        return task.result()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _context_names(path: str) -> str:

@@ -23,6 +23,7 @@ LEAVES = {
     "_names",
     "_private_files",
     "_sql",
+    "_tasks",
     "dsn",
     "image",
     "wire",
