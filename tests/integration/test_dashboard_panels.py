@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from contents import count_hours
 from dashboards import EVERYONE, Panel, all_panels, variable_statements
 from grafana_macros import Everything, Value, between
 from panel_expectations import EXPECTATIONS as OF_USAGE
@@ -108,6 +109,9 @@ async def world(store: Store, postgres_dsn: str) -> World:
             for (hub, name), person in PEOPLE.items()
         ]
     )
+    connection = await asyncpg.connect(postgres_dsn)
+    await count_hours(connection, now.replace(minute=0, second=0))
+    await connection.close()
     while any((await store.upkeep(UpkeepRules(), now)).done.values()):
         pass
     members = [
