@@ -17,6 +17,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HT
 from traitlets import Callable, Float, Instance, Integer, Unicode
 from traitlets.config import LoggingConfigurable
 
+from .._tasks import end
 from .outbox import Outbox, Waiting
 
 
@@ -82,8 +83,7 @@ class Delivery(LoggingConfigurable):
     async def stop(self) -> None:
         """End the task; what it has not delivered waits in the outbox."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end([self._task])
             self._task = None
 
     async def _deliver_for_ever(self) -> None:

@@ -11,6 +11,8 @@ import asyncio
 import logging
 from typing import Any
 
+from .._tasks import end
+
 
 class FirstPolls:
     """The polls under way; ``close`` it."""
@@ -28,10 +30,7 @@ class FirstPolls:
 
     async def close(self) -> None:
         """Ask no more."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(self._tasks)
 
     async def _poll(self, spawner: Any) -> None:
         try:

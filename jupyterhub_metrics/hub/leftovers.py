@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from .._tasks import end
 from .alive import AliveNotes
 from .note import Note
 
@@ -63,10 +64,7 @@ class Leftovers:
 
     async def close(self) -> None:
         """Ask no more; the notes stay, and the Hub's next start settles them."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(self._tasks)
 
     async def _ask_until_gone(self, spawner: Any, note: Note, state: dict[str, Any]) -> None:
         every_seconds = float(getattr(spawner, "poll_interval", 0))

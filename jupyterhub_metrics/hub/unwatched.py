@@ -15,7 +15,7 @@ from typing import Any
 
 from jupyterhub.utils import AnyTimeoutError, make_ssl_context
 
-from .._tasks import within
+from .._tasks import end, within
 from .actor import HUB_POLL, acting
 from .runs import row_id
 
@@ -60,10 +60,7 @@ class Unwatched:
 
     async def close(self) -> None:
         """Look after none any more; the Hub's next start settles what is left."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(self._tasks.values())
 
     async def _conclude(self, spawner: Any) -> None:
         try:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, Protocol
 
+from .._tasks import end
 from ..errors import MetricsError
 from .failures import SampleRefused
 from .ring import Account, Complaints
@@ -101,9 +102,7 @@ class SamplingLoop:
         try:
             await asyncio.gather(*reading)
         finally:
-            for task in (*reading, writing):
-                task.cancel()
-            await asyncio.gather(*reading, writing, return_exceptions=True)
+            await end((*reading, writing))
         with contextlib.suppress(asyncio.TimeoutError, MetricsError):
             await asyncio.wait_for(self._write_all(), LAST_WORDS_SECONDS)
         return len(self._buffer)

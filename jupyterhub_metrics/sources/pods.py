@@ -16,6 +16,7 @@ from traitlets import Float, Integer, List, Unicode, default
 from traitlets.config import LoggingConfigurable
 
 from .._clock import utc_now
+from .._tasks import end
 from .cluster import Cluster
 from .cluster_login import ClusterAddress, connect
 from .pod_follower import FollowSettings, PodFollower
@@ -144,9 +145,7 @@ class PodSource(LoggingConfigurable):
 
     async def stop(self) -> None:
         """Ends the tasks and their connections; what was known stays to be seen."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         self._tasks = []
 
     def view(self) -> PodView | None:
